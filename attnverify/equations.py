@@ -16,6 +16,7 @@ from attnverify.algebra.terms import (
     Previous,
     Tensor,
     as_expr,
+    mul,
 )
 from attnverify.errors import SpecError
 
@@ -135,3 +136,29 @@ def previous(entry: Entry) -> Previous:
     if not isinstance(entry, Entry):
         raise SpecError("previous(...) takes an entry of a state", found=repr(entry))
     return Previous(entry)
+
+
+def running_product(
+    head: Entry, body: object, along: Index, *, reverse: bool = False
+) -> Recurrence:
+    """The recurrence that gives `head` the product of `body` up to its position along an index.
+
+    With `reverse` it is the product from there to the end. A recurrence has the derivative of a
+    product also where a factor is 0, which sums of logarithms have not.
+
+    >>> from attnverify.notation import axes, tensors
+    >>> (time,), (P, x) = axes("time"), tensors("P x")
+    >>> t = time["t"]
+    >>> print(running_product(P[t], x[t], along=t))
+    along t up, before the first step P = 1
+      P[t] = previous(P[t]) x[t]
+    """
+    step = let(head, mul(previous(head), body))
+    if along not in head.places:
+        raise SpecError(
+            "running_product(...) runs along an index of its left side",
+            equation=step.name,
+            found=repr(along),
+            due=str(head),
+        )
+    return recur(along, [step], {head.tensor: 1}, reverse=reverse)

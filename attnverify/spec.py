@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from attnverify.algebra.latex import entry_latex, expression_latex, index_latex
 from attnverify.algebra.predicates import Predicate
 from attnverify.algebra.rewrite import entries, predicates_of, walk
-from attnverify.algebra.terms import Axis, Entry, Expr, Parameter, Scalar, Tensor, symbol_axis
+from attnverify.algebra.sizes import completed, fitted, joined
+from attnverify.algebra.terms import (
+    Axis,
+    Entry,
+    Expr,
+    Parameter,
+    Scalar,
+    Tensor,
+    Total,
+    symbol_axis,
+)
 from attnverify.equations import Equation, Recurrence, Statement, equations_of, reads
 from attnverify.errors import SpecError
 from attnverify.typecheck import typecheck
@@ -64,6 +74,16 @@ class Spec:
             object.__setattr__(self, field, value)
         typecheck(self)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spec):
+            return NotImplemented
+        # Axes are equal by name, so the sizes that are declared for them are compared here.
+        return all(
+            getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
+        ) and {axis.name: axis.declaration for axis in self.axes} == {
+            axis.name: axis.declaration for axis in other.axes
+        }
+
     def __hash__(self) -> int:
         # Tables of reasons and choices have no hash; what is computed tells specs apart.
         return hash((self.name, self.inputs, self.equations, self.outputs, self.parameters))
@@ -81,18 +101,30 @@ class Spec:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """Every simple axis, in order of first appearance."""
-        found: dict[Axis, None] = {}
-        for head in self.heads.values():
-            found.update({index.axis: None for index in head.indices})
+        """Every simple axis, in order of first appearance.
+
+        Raises SpecError where one is declared with two sizes.
+        """
+        found = [index.axis for head in self.heads.values() for index in head.indices]
+        summed: list[Axis] = []
         for expr in self.expressions():
             for node in walk(expr):
                 if isinstance(node, Entry):
-                    found.update({index.axis: None for index in node.indices})
-                if isinstance(node, Scalar):
+                    found += [index.axis for index in node.indices]
+                elif isinstance(node, Scalar):
                     names = (symbol_axis(s) for s in sorted(node.value.free_symbols, key=str))
-                    found.update({Axis(name): None for name in names if name})
-        return tuple(found)
+                    found += [Axis(name) for name in names if name]
+                elif isinstance(node, Total):
+                    summed += [index.axis for index in node.over]
+        return joined([*found, *summed], self.name)
+
+    def sized(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The sizes with those that follow from declarations; ShapeError where one is another."""
+        return completed(self.axes, sizes, self.name)
+
+    def fitted(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The sizes with those that follow from declarations put right."""
+        return fitted(self.axes, sizes, self.name)
 
     def expressions(self) -> Iterator[Expr]:
         """Every right-hand side, initial values included."""
@@ -157,6 +189,11 @@ class Spec:
         lines = [
             f"{self.name}({', '.join(map(str, self.inputs))}{params}) -> {', '.join(self.outputs)}"
         ]
+        fixed = [f"{a.symbol} = {_size_text(a)}" for a in self.axes if a.follows]
+        fixed += [
+            f"{p.name} is a multiple of {p.multiple_of}" for p in self.parameters if p.multiple_of
+        ]
+        lines += [f"  where {', '.join(fixed)}"] if fixed else []
         return "\n".join([*lines, *("  " + str(s).replace("\n", "\n  ") for s in self.equations)])
 
     def printed(self) -> list[dict[str, str]]:
@@ -180,6 +217,12 @@ class Spec:
 
     def __str__(self) -> str:
         return self.text()
+
+
+def _size_text(axis: Axis) -> str:
+    """The size that an axis is declared with, in the papers' symbols."""
+    parts = " + ".join(part.symbol for part in axis.addends)
+    return parts if axis.fixed is None else str(axis.fixed)
 
 
 def _unpickle(parts: dict[str, Any]) -> Spec:

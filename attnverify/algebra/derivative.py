@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 
-from attnverify.algebra.predicates import Compare
+from attnverify.algebra.predicates import Compare, conjunction
 from attnverify.algebra.primitives import slopes
 from attnverify.algebra.rewrite import (
     deltas,
+    entries,
     free,
     free_in,
     fresh,
@@ -32,18 +34,25 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     add,
+    apply,
     as_expr,
     indicator,
+    inverse,
     mul,
+    negative,
     power,
+    total,
 )
+from attnverify.errors import UnknownPrimitiveError
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,8 @@ def partials(expr: Expr, factor: Expr = ONE, bound: tuple[Index, ...] = ()) -> I
                 yield from () if slope == ZERO else partials(argument, mul(factor, slope), bound)
         case Total():
             yield from _total_partials(expr, factor, bound)
-        case Softmax():
-            yield from _softmax_partials(expr, factor, bound)
+        case Softmax() | Threshold() | Maximum():
+            yield from _row_partials(expr, factor, bound)
         case _:
             raise unknown(expr, "the derivative")
 
@@ -98,6 +107,22 @@ def _total_partials(expr: Total, factor: Expr, bound: tuple[Index, ...]) -> Iter
     for index in expr.over:
         mapping[index] = fresh(index, [*taken, *mapping.values()])
     yield from partials(rename(expr.body, mapping), factor, bound + tuple(mapping.values()))
+
+
+def _row_partials(
+    expr: Softmax | Threshold | Maximum, factor: Expr, bound: tuple[Index, ...]
+) -> Iterator[Partial]:
+    """The partials of a function of a row of scores."""
+    if isinstance(expr, Softmax):
+        yield from _softmax_partials(expr, factor, bound)
+    elif isinstance(expr, Threshold):
+        yield from threshold_partials(expr, expr, factor, bound)
+    elif any(entry.tensor.kind == "real" for entry in entries(expr.score)):
+        raise UnknownPrimitiveError(
+            "the largest value over an axis has no derivative rule",
+            found=str(expr),
+            hint="hold it constant: stop_gradient(...), as maximum(...) does",
+        )
 
 
 def _softmax_partials(expr: Softmax, factor: Expr, bound: tuple[Index, ...]) -> Iterator[Partial]:
@@ -117,6 +142,39 @@ def _softmax_partials(expr: Softmax, factor: Expr, bound: tuple[Index, ...]) -> 
     spread = add(same, mul(-1, there))
     # Entries of the score that the row does not see are not differentiated at all.
     yield from partials(score, mul(factor, expr, spread, indicator(where)), (*bound, other))
+
+
+def threshold_partials(
+    expr: Threshold, tau: Expr, factor: Expr = ONE, bound: tuple[Index, ...] = ()
+) -> Iterator[Partial]:
+    """D tau = sum_l w_l d s_l / sum_l w_l, w_l = [where] [s_l > tau] (s_l - tau)^(p - 1).
+
+    The implicit function theorem on sum_l [where] max(s_l - tau, 0)^p = 1. `tau` is the threshold
+    itself, or an entry that holds it. A score that equals tau bears no weight: for p = 1, where
+    tau has a kink there, this is the derivative from the side on which the score stays outside.
+    Source: Martins & Astudillo 2016, section 2.5; Peters et al. 2019, section 3.
+    """
+    taken = {
+        **free(factor),
+        **dict.fromkeys(bound),
+        **free(tau),
+        **free(expr.score),
+        **free_in(expr.where),
+    }
+    other = fresh(expr.over, taken)
+    inside = {expr.over: other}
+    score, where = rename(expr.score, inside), rename_in(expr.where, inside)
+    weight, whole = (
+        mul(indicator(conjunction(seen, Compare(">", s, tau))), _raised(s, tau, expr.exponent - 1))
+        for s, seen in ((score, where), (expr.score, expr.where))
+    )
+    share = mul(factor, weight, inverse(total(whole, expr.over)))
+    yield from partials(score, share, (*bound, other))
+
+
+def _raised(score: Expr, tau: Expr, exponent: Fraction) -> Expr:
+    """max(score - tau, 0) to a power that is not negative."""
+    return power(apply("relu", add(score, negative(tau))), exponent)
 
 
 def collect(partial: Partial, place: tuple[Index, ...], over: tuple[Index, ...] = ()) -> Expr:

@@ -27,11 +27,13 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     mul,
     power,
@@ -78,6 +80,11 @@ class _ScalarPrinter(LatexPrinter):  # type: ignore[misc]  # SymPy ships no type
         return (
             index_latex(Index(name, Axis(""))) if at else rf"\mathrm{{{name}}}".replace("_", r"\_")
         )
+
+    def _print_floor(self, expr: sympy.floor, exp: str | None = None) -> str:
+        above, below = expr.args[0].as_numer_denom()
+        text = rf"\left\lfloor \frac{{{self._print(above)}}}{{{self._print(below)}}} \right\rfloor"
+        return text if exp is None else f"{text}^{{{exp}}}"
 
 
 _PRINTER = _ScalarPrinter()
@@ -131,19 +138,25 @@ def _latex(expr: Expr) -> tuple[str, int]:
                 PRODUCT,
             )
         case Softmax(score, over, where, at):
-            below = (
-                index_latex(over)
-                if where == TRUE
-                else rf"{index_latex(over)}:\,{predicate_latex(where)}"
-            )
             read = "" if at == over else rf"\big|_{{{index_latex(at)}}}"
-            return (
-                rf"\operatorname*{{softmax}}_{{{below}}}\left({expression_latex(score)}\right){read}",
-                ATOM,
-            )
+            return _row_latex(r"\operatorname*{softmax}", score, over, where) + read, ATOM
+        case Maximum(score, over, where) | Threshold(score, over, where, _):
+            return _row_latex(_row_name(expr), score, over, where), ATOM
         case Indicator(where):
             return rf"\left[{predicate_latex(where)}\right]", ATOM
     raise unknown(expr, "LaTeX printing")
+
+
+def _row_name(expr: Maximum | Threshold) -> str:
+    if isinstance(expr, Maximum):
+        return r"\max"
+    return r"\tau" if expr.exponent == 1 else rf"\tau^{{({expr.exponent})}}"
+
+
+def _row_latex(name: str, score: Expr, over: Index, where: Predicate) -> str:
+    """A function of a row of scores, its index and its mask below its name."""
+    seen = "" if where == TRUE else rf":\,{predicate_latex(where)}"
+    return rf"{name}_{{{index_latex(over)}{seen}}}\left({expression_latex(score)}\right)"
 
 
 def _product_latex(expr: Mul) -> str:

@@ -12,7 +12,20 @@ from dataclasses import dataclass
 
 import sympy
 
-from attnverify.algebra.terms import ZERO, Expr, Scalar, apply, as_expr, inverse, mul, power
+from attnverify.algebra.terms import (
+    ZERO,
+    Add,
+    Apply,
+    Entry,
+    Expr,
+    Mul,
+    Scalar,
+    apply,
+    as_expr,
+    inverse,
+    mul,
+    power,
+)
 from attnverify.errors import SpecError, UnknownPrimitiveError
 
 Derivative = Callable[[tuple[Expr, ...]], tuple[Expr, ...]]
@@ -22,7 +35,8 @@ Derivative = Callable[[tuple[Expr, ...]], tuple[Expr, ...]]
 class Primitive:
     """One row of the list: derivative by argument, and the compile and exact rules in words.
 
-    `derivative` is None for a primitive that is listed for later variants but not built.
+    `derivative` is None for a primitive that is listed for later variants but not built; `whole`
+    says that arguments are whole numbers, such as positions, sizes and integer parameters.
     """
 
     name: str
@@ -32,6 +46,7 @@ class Primitive:
     compile_text: str
     exact_text: str
     arity: int = 1
+    whole: bool = False
 
 
 def _erf_slope(x: Expr) -> Expr:
@@ -59,19 +74,12 @@ _LIST = [
     Primitive("smaller", "min(x, y); the derivative goes to x on a tie",
               lambda a: (1 - apply("step", a[0] - a[1]), apply("step", a[0] - a[1])), "1 - [x > y], [x > y]", "minimum", "min", 2),
     Primitive("stop_gradient", "x, held constant by derivatives", lambda _: (ZERO,), "0", "x", "x"),
-    # Listed for the rest of the catalogue; each raises by name until its variant is built.
-    Primitive("running_total", "sum over positions up to this one along an axis", None, "the reversed running total of the cotangent",
-              "cumsum", "loop"),
-    Primitive("running_product", "product over positions up to this one along an axis", None, "exp of the running total of logs, signs kept",
-              "cumprod", "loop"),
-    Primitive("maximum_over", "largest value along an axis where a predicate holds", None, "none: used under stop_gradient only",
-              "max with -inf where masked", "loop"),
-    Primitive("gather", "entry at a position read from an integer input", None, "scatter-add of the cotangent", "take", "look-up", 2),
-    Primitive("table", "opaque table of an index (ALiBi slopes, T5 buckets)", None, "0: data", "array built once", "list"),
-    Primitive("root", "implicit unknown of an equation (sparsemax and entmax thresholds)", None, "implicit function theorem",
-              "sort and scan", "bisection"),
-    Primitive("segment_predicate", "predicate of gathered integer inputs (block tables)", None, "0", "compare after take", "look-up"),
-    Primitive("concatenate", "one axis made of two, for caches", None, "split of the cotangent", "concatenate", "case on the position", 2),
+    Primitive("alibi_slope", "slope of a head among n (Press et al. 2022): head, n", lambda _: (ZERO, ZERO), "0: data",
+              "exp2 of an array of positions", "a root of 2", 2, whole=True),
+    Primitive("t5_bucket", "bucket of a distance (Raffel et al. 2020): distance, buckets, max_distance, 1 if two-sided",
+              lambda _: (ZERO,) * 4, "0: data", "search among the edges", "powers of whole numbers compared", 4, whole=True),
+    Primitive("undefined", "a value that is not defined: NaN in numbers, one unknown number in proofs", lambda _: (), "0: a constant",
+              "NaN, selected and never multiplied", "NaN", 0),
 ]  # fmt: skip
 
 PRIMITIVES: dict[str, Primitive] = {primitive.name: primitive for primitive in _LIST}
@@ -95,6 +103,25 @@ def primitive(name: str) -> Primitive:
             f"'{name}' is on the list of primitives but not built yet", found=name, due=row.meaning
         )
     return row
+
+
+def is_whole(expr: Expr) -> bool:
+    """Whether an expression is a whole number by its form: positions, sizes, integer inputs.
+
+    >>> from attnverify.algebra.terms import Axis
+    >>> is_whole(as_expr(Axis("keys")["j"]) - 1), is_whole(as_expr(0.5))
+    (True, False)
+    """
+    match expr:
+        case Scalar(value):
+            return bool(value.is_integer)
+        case Entry(tensor, _):
+            return tensor.kind == "int"
+        case Add(parts) | Mul(parts):
+            return all(map(is_whole, parts))
+        case Apply("t5_bucket", _):
+            return True
+    return False
 
 
 def call(name: str, *arguments: object) -> Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from attnverify.algebra.predicates import (
     TRUE,
@@ -23,12 +24,14 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Place,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     add,
     as_expr,
@@ -64,6 +67,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (base,)
         case Total(body, _) | Softmax(body, _, _, _):
             return (body,)
+        case Maximum(score, _, _) | Threshold(score, _, _, _):
+            return (score,)
     raise unknown(node, "traversal")
 
 
@@ -93,6 +98,8 @@ def rebuild(
             return total(change(body), over)
         case Softmax(score, over, where, at):
             return Softmax(change(score), over, predicate(where), at)
+        case Maximum(score, _, where) | Threshold(score, _, where, _):
+            return replace(node, score=change(score), where=predicate(where))
         case Indicator(where):
             return indicator(predicate(where))
     raise unknown(node, "rebuilding")
@@ -108,7 +115,7 @@ def walk(node: Expr) -> Iterator[Expr]:
 def predicates_of(node: Expr) -> Iterator[Predicate]:
     """Every predicate that occurs in an expression."""
     for part in walk(node):
-        if isinstance(part, Indicator | Softmax):
+        if isinstance(part, Indicator | Softmax | Maximum | Threshold):
             yield part.where
 
 
@@ -117,7 +124,7 @@ def entries(node: Expr) -> Iterator[Entry]:
     for part in walk(node):
         if isinstance(part, Entry):
             yield part
-        elif isinstance(part, Indicator | Softmax):
+        elif isinstance(part, Indicator | Softmax | Maximum | Threshold):
             yield from predicate_entries(part.where)
 
 
@@ -151,6 +158,8 @@ def free(node: Expr) -> dict[Index, None]:
         case Softmax(score, over, where, at):
             inner = {index: None for index in {**free(score), **free_in(where)} if index != over}
             return {**inner, at: None}
+        case Maximum(score, over, where) | Threshold(score, over, where, _):
+            return {index: None for index in {**free(score), **free_in(where)} if index != over}
         case Indicator(where):
             return free_in(where)
         case _:
@@ -202,6 +211,11 @@ def rename(node: Expr, mapping: Renaming) -> Expr:
             inner, (running,) = _under_binder((summed,), {**free(score), **free_in(where)}, mapping)
             return Softmax(
                 rename(score, inner), running, rename_in(where, inner), mapping.get(at, at)
+            )
+        case Maximum(score, summed, where) | Threshold(score, summed, where, _):
+            inner, (running,) = _under_binder((summed,), {**free(score), **free_in(where)}, mapping)
+            return replace(
+                node, score=rename(score, inner), over=running, where=rename_in(where, inner)
             )
         case _:
             return rebuild(
@@ -256,7 +270,7 @@ def substitute(node: Expr, definitions: Mapping[str, tuple[Entry, Expr]]) -> Exp
     if isinstance(node, Entry) and node.tensor.name in definitions:
         head, body = definitions[node.tensor.name]
         return rename(body, dict(zip(head.indices, node.indices, strict=True)))
-    if isinstance(node, Total | Softmax):
+    if isinstance(node, Total | Softmax | Maximum | Threshold):
         node = _avoid(node, definitions)
     return rebuild(
         node,
@@ -265,7 +279,10 @@ def substitute(node: Expr, definitions: Mapping[str, tuple[Entry, Expr]]) -> Exp
     )
 
 
-def _avoid(node: Total | Softmax, definitions: Mapping[str, tuple[Entry, Expr]]) -> Expr:
+Binder = Total | Softmax | Maximum | Threshold
+
+
+def _avoid(node: Binder, definitions: Mapping[str, tuple[Entry, Expr]]) -> Expr:
     """Rename the binder's names apart from what a definition leaves free beside its head."""
     open_names: dict[Index, None] = {}
     for entry in entries(node):
@@ -281,10 +298,10 @@ def _avoid(node: Total | Softmax, definitions: Mapping[str, tuple[Entry, Expr]])
     if isinstance(node, Total):
         return Total(rename(node.body, mapping), tuple(mapping.get(i, i) for i in node.over))
     score, where = rename(node.score, mapping), rename_in(node.where, mapping)
-    return Softmax(score, mapping.get(node.over, node.over), where, node.at)
+    return replace(node, score=score, over=mapping.get(node.over, node.over), where=where)
 
 
-def _free_below(node: Total | Softmax) -> dict[Index, None]:
+def _free_below(node: Binder) -> dict[Index, None]:
     """The indices that are free just below a binder, its own among them."""
     if isinstance(node, Total):
         return free(node.body)

@@ -25,12 +25,14 @@ from attnverify.algebra.terms import (
     Entry,
     Expr,
     Indicator,
+    Maximum,
     Mul,
     Place,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     mul,
     negative,
@@ -50,6 +52,14 @@ class _ScalarPrinter(StrPrinter):  # type: ignore[misc]  # SymPy ships no types
         if axis is not None:
             return Axis(axis).symbol
         return str(expr.name).partition("@")[0]
+
+    def _print_floor(self, expr: sympy.floor) -> str:
+        above, below = expr.args[0].as_numer_denom()
+        top, bottom = (
+            f"({self._print(part)})" if part.is_Add or part.is_Mul else self._print(part)
+            for part in (above, below)
+        )
+        return f"floor({top}/{bottom})"
 
 
 _PRINTER = _ScalarPrinter()
@@ -85,12 +95,26 @@ def _text(expr: Expr) -> tuple[str, int]:
             names = ",".join(index.name for index in over)
             return f"sum_{names} {expression_text(body, PRODUCT)}", PRODUCT
         case Softmax(score, over, where, at):
-            seen = "" if where == TRUE else f" | {predicate_text(where)}"
             read = "" if at == over else f" at {at.name}"
-            return f"softmax_{over.name}({expression_text(score)}{seen}){read}", ATOM
+            return f"softmax_{over.name}({_seen_text(score, where)}){read}", ATOM
+        case Maximum() | Threshold():
+            return _row_text(expr), ATOM
         case Indicator(where):
             return f"[{predicate_text(where)}]", ATOM
     raise unknown(expr, "printing")
+
+
+def _row_text(expr: Maximum | Threshold) -> str:
+    seen = _seen_text(expr.score, expr.where)
+    if isinstance(expr, Maximum):
+        return f"max_{expr.over.name}({seen})"
+    raised = "" if expr.exponent == 1 else f"; {expr.exponent}"
+    return f"threshold_{expr.over.name}({seen}{raised})"
+
+
+def _seen_text(score: Expr, where: Predicate) -> str:
+    """A score, and the places where it is seen unless it is so everywhere."""
+    return expression_text(score) + ("" if where == TRUE else f" | {predicate_text(where)}")
 
 
 def scalar_text(value: sympy.Expr) -> tuple[str, int]:

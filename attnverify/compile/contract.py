@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 
 import opt_einsum
@@ -19,6 +20,7 @@ NOMINAL = {
     "time": 512,
 }
 CHANNELS = 64
+FEW_ARRAYS = 5
 
 
 def nominal(labels: Labels) -> int:
@@ -90,8 +92,15 @@ def _next_pair(arrays: list[Operand], result: Labels) -> tuple[int, int]:
     letters = {x: opt_einsum.get_symbol(n) for n, x in enumerate(union(a.labels for a in arrays))}
     terms = ["".join(letters[x] for x in a.labels) for a in arrays]
     formula = f"{','.join(terms)}->{''.join(letters[x] for x in result)}"
-    shapes = [tuple(nominal((x,)) for x in a.labels) for a in arrays]
-    path, _ = opt_einsum.contract_path(formula, *shapes, shapes=True, optimize="optimal")
+    return _first_of_path(formula, tuple(tuple(nominal((x,)) for x in a.labels) for a in arrays))
+
+
+@cache
+def _first_of_path(formula: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
+    """The first pair of the best order; derivatives of one product ask for the same ones often."""
+    # The best order is sought among factorially many: beyond a few arrays a good one has to do.
+    search = "optimal" if len(shapes) <= FEW_ARRAYS else "auto"
+    path, _ = opt_einsum.contract_path(formula, *shapes, shapes=True, optimize=search)
     first, second = sorted(path[0])[:2]
     return first, second
 

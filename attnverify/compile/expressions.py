@@ -16,7 +16,8 @@ from attnverify.algebra.predicates import (
     Predicate,
     conjunction,
 )
-from attnverify.algebra.rewrite import free, rename, unknown
+from attnverify.algebra.primitives import primitive
+from attnverify.algebra.rewrite import free, free_in, rename, rename_in, unknown
 from attnverify.algebra.terms import (
     Add,
     Apply,
@@ -24,11 +25,13 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     indicator,
     mul,
@@ -39,6 +42,7 @@ from attnverify.algebra.terms import (
 from attnverify.algebra.text import split_minus
 from attnverify.compile.pairs import Arithmetic, Lowered, Pair
 from attnverify.compile.recipe import Builder, Label, Labels, Operand, label
+from attnverify.compile.thresholds import Row, row_value
 
 COMPARISONS = {
     "<": "less",
@@ -87,6 +91,9 @@ class Lowering(Arithmetic):
                 return self._apply(name, arguments, hint)
             case Softmax():
                 return self._softmax(expr, hint, want)
+            case Maximum(score, over, where) | Threshold(score, over, where, _):
+                row = self._row(score, over, where)
+                return row_value(self, expr, row, hint)
             case Indicator(where):
                 return self.map("as_real", self.predicate(where), hint=hint)
         raise unknown(expr, "compiling")
@@ -103,6 +110,11 @@ class Lowering(Arithmetic):
                 *(None if side is None else self._at_step(_relabel(side, to)) for side in sides)
             )
         return self._at_step(_relabel(value, to))
+
+    def loose(self, entry: Entry) -> bool:
+        """Whether a tensor's value may be NaN or infinite where the inputs are finite."""
+        known = self.values.get(entry.tensor.name)
+        return known is not None and self._loose(known[1])
 
     def _read_earlier(self, entry: Entry) -> Operand:
         """A state's value one step earlier."""
@@ -144,6 +156,9 @@ class Lowering(Arithmetic):
             return self._position(value)
         if value.is_Add or value.is_Mul:
             return self._scalar_parts(value)
+        if isinstance(value, sympy.floor):
+            above, below = value.args[0].as_numer_denom()
+            return self.map("floor_divide", self.scalar(above), self.scalar(below))
         if value.is_Pow and value.exp.is_Rational:
             exponent = Fraction(int(value.exp.p), int(value.exp.q))
             return self.raised(self.scalar(value.base), exponent, "x")
@@ -189,6 +204,17 @@ class Lowering(Arithmetic):
 
     # Functions, sums and products
 
+    def _row(self, score: Expr, over: Index, where: Predicate) -> Row:
+        """A row's scores, where they are seen, and the label that they run along."""
+        bound = over
+        if over == self.along:  # inside a loop the step's own index is another
+            bound = Index(f"{over.name}'", over.axis)
+            while bound in {**free(score), **free_in(where)}:
+                bound = Index(f"{bound.name}'", over.axis)
+            score, where = rename(score, {over: bound}), rename_in(where, {over: bound})
+        keep = None if where == TRUE else self.predicate(where)
+        return Row(self.plain(self.expr(score)), keep, label(bound))
+
     def _softmax(self, expr: Softmax, hint: str, want: Labels) -> Lowered:
         to = {expr.over: expr.at}
         grown = mul(Apply("exp", (expr.score,)), indicator(expr.where))
@@ -197,6 +223,8 @@ class Lowering(Arithmetic):
 
     def _apply(self, name: str, arguments: tuple[Expr, ...], hint: str) -> Lowered:
         values = [self.expr(argument, hint) for argument in arguments]
+        if not values or primitive(name).whole:  # whole numbers are taken as they are
+            return self.map(name, *map(self.plain, values), hint=hint)
         first = values[0]
         if name == "exp" and not never_positive(arguments[0]):
             return Pair(None, self.real(self.plain(first, hint)))

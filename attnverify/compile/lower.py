@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from attnverify.algebra.terms import Entry, Expr
+from attnverify.algebra.rewrite import walk
+from attnverify.algebra.terms import Apply, Entry, Expr
 from attnverify.compile.expressions import Lowering
-from attnverify.compile.recipe import Builder, Labels, Loop, Op, Operand, Recipe, label
-from attnverify.equations import Equation, Recurrence
+from attnverify.compile.recipe import (
+    LOOSE,
+    Builder,
+    Labels,
+    Loop,
+    Op,
+    Operand,
+    Recipe,
+    label,
+)
+from attnverify.equations import Equation, Recurrence, equations_of, reads
 from attnverify.spec import Spec
 
 # Names that printed source uses for itself.
-RESERVED = {"np", "real", "inverse", "expit", "erf", "constant"}
+RESERVED = {
+    "np",
+    "real",
+    "inverse",
+    "expit",
+    "erf",
+    "constant",
+    "alibi_slope",
+    "t5_bucket",
+    "threshold",
+}
 
 
 def lower(spec: Spec) -> Recipe:
-    """The recipe of a spec."""
+    """The recipe of a spec: of the statements that its outputs need."""
     sizes = {f"n_{axis.name}" for axis in spec.axes}
     state = Lowering(Builder(names=RESERVED | sizes | {p.name for p in spec.parameters}))
     inputs = tuple(_input(state, entry) for entry in spec.inputs)
-    for statement in spec.equations:
+    for statement in _needed(spec):
         _statement(state, statement)
     outputs = []
     for name in spec.outputs:
@@ -26,6 +46,17 @@ def lower(spec: Spec) -> Recipe:
     names = tuple(p.name for p in spec.parameters)
     axes = tuple(axis.name for axis in spec.axes)
     return Recipe(spec.name, inputs, tuple(state.build.ops), tuple(outputs), names, axes)
+
+
+def _needed(spec: Spec) -> list[Equation | Recurrence]:
+    """The statements that the outputs read, directly or through others, in order."""
+    names = set(spec.outputs)
+    kept: list[Equation | Recurrence] = []
+    for statement in reversed(spec.equations):
+        if names & {equation.name for equation in equations_of(statement)}:
+            kept.append(statement)
+            names.update(reads(statement))
+    return kept[::-1]
 
 
 def _places(entry: Entry) -> tuple[Labels, ...]:
@@ -72,19 +103,34 @@ def _recurrence(state: Lowering, rec: Recurrence) -> None:
     )
     loop = Loop(along, inner.counter, rec.reverse, tuple(inner.build.ops), carried, tuple(kept))
     build.append(Op(build.name("loop"), (), "loop", _loop_reads(loop, begun), loop=loop))
+    build.loose.update(name for name, value in kept if value.name in build.loose)
     for step, (name, value) in zip(rec.steps, kept, strict=True):
         state.values[step.name] = (step.head.indices, Operand(name, (along, *value.labels)))
 
 
 def _inside(state: Lowering, rec: Recurrence) -> Lowering:
     """The state inside a loop: the values outside, and the names that hold the step before."""
-    inner = Lowering(Builder(names=state.build.names, whole=state.build.whole))
+    outer = state.build
+    inner = Lowering(Builder(names=outer.names, whole=outer.whole, loose=outer.loose))
     inner.along, inner.counter = rec.along, state.build.name(rec.along.name)
     inner.values = dict(state.values)
     for name in rec.states:
         held = Operand(state.build.name(f"{name}_held"), _rest(rec, name))
         inner.earlier[name] = (rec.head(name).indices, held)
+        if _may_be_loose(state, rec):
+            outer.loose.add(held.name)
     return inner
+
+
+def _may_be_loose(state: Lowering, rec: Recurrence) -> bool:
+    """Whether some state of a recurrence may be NaN or infinite: what it reads, or computes, is."""
+    bodies = [*(step.body for step in rec.steps), *(value for _, value in rec.initial)]
+    return any(
+        (isinstance(node, Apply) and node.primitive in LOOSE)
+        or (isinstance(node, Entry) and state.loose(node))
+        for body in bodies
+        for node in walk(body)
+    )
 
 
 def _rest(rec: Recurrence, name: str) -> Labels:

@@ -141,6 +141,14 @@ def _reduce(op: Op, parts: list[Trace], operands: tuple[Any, ...], shape: tuple[
     )
 
 
+def _root(op: Op, parts: list[Trace], operands: tuple[Any, ...], shape: tuple[int, ...]) -> Trace:
+    """A threshold is spoiled by any score that is seen."""
+    (source,) = op.operands
+    axes = tuple(n for n, x in enumerate(source.labels) if x not in op.labels)
+    none = np.zeros(shape, bool)
+    return Trace(np.any(parts[0].spoiled & ~parts[0].hidden, axis=axes), none, none)
+
+
 def _contract(
     op: Op, parts: list[Trace], operands: tuple[Any, ...], shape: tuple[int, ...]
 ) -> Trace:
@@ -158,4 +166,5 @@ _RULES: dict[str, Callable[[Op, list[Trace], tuple[Any, ...], tuple[int, ...]], 
     "map": _map,
     "reduce": _reduce,
     "contract": _contract,
+    "root": _root,
 }

@@ -5,19 +5,23 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.algebra.parameters import checked
-from attnverify.compile import special
+from attnverify.algebra.terms import Parameter
+from attnverify.compile import special, tables, thresholds
 from attnverify.compile.lower import lower
 from attnverify.compile.nonfinite import spread
 from attnverify.compile.recipe import Recipe
 from attnverify.compile.scalars import size_name
 from attnverify.compile.sizes import bind
 from attnverify.compile.source import Printer, identifier
+from attnverify.compile.stack import stacked
 from attnverify.errors import ParameterError, ShapeError
 from attnverify.spec import Spec
 
@@ -39,15 +43,19 @@ class Oracle:
         self._loops = any(op.kind == "loop" for op in self.recipe.ops)
         self._parameters = {parameter.name: parameter for parameter in spec.parameters}
 
-    def __call__(self, **values: Any) -> dict[str, Any]:
+    # Any, so that a table of arrays of one type may be handed over as keywords.
+    def __call__(self, *, sizes: Any = None, **values: Any) -> dict[str, Any]:
         """The outputs for these arrays and parameters.
 
+        `sizes`, a table by axis, is needed only where the factors of a product axis do not follow
+        from the arrays.
         Raises ShapeError where arrays do not fit the spec, ParameterError for a missing or wrong
         parameter.
         """
         settings = self._settings({k: v for k, v in values.items() if k in self._parameters})
         arrays = self.arrays({k: v for k, v in values.items() if k not in self._parameters})
-        sizes = bind(self.spec, {name: np.shape(array) for name, array in arrays.items()})
+        shapes = {name: np.shape(array) for name, array in arrays.items()}
+        sizes = bind(self.spec, shapes, sizes)
         if self.backend == "autograd":
             return self._call(arrays, sizes, settings)
         with np.errstate(all="ignore"):
@@ -115,9 +123,23 @@ class Oracle:
                 hint=f"call oracle(..., {missing[0]}=...)",
             )
         return {
-            name: checked(self._parameters[name], _plain(value), self.spec.name)
+            name: self._number(self._parameters[name], _plain(value))
             for name, value in given.items()
         }
+
+    def _number(self, parameter: Parameter, value: Any) -> Any:
+        """A parameter's value: an integer, or a number of the working precision."""
+        number = checked(parameter, value, self.spec.name)
+        real = float(number) if isinstance(number, int) else number
+        return number if parameter.integer else _working(real, self.dtype)
+
+
+def _working(number: float | Fraction, dtype: np.dtype[Any]) -> Any:
+    """An integer as it is, any other number in the working precision."""
+    if isinstance(number, Fraction):
+        return dtype.type(number.numerator) / dtype.type(number.denominator)
+    # A float means the decimal that it prints as, in every precision.
+    return number if isinstance(number, int) else dtype.type(repr(number))
 
 
 _SMALL_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
@@ -152,6 +174,43 @@ def compile(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Oracl
     return Oracle(spec, backend, dtype)
 
 
+def stack(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Stack:
+    """A spec compiled over many draws at once: arrays and outputs have the draws as first axis.
+
+    >>> import numpy as np
+    >>> from attnverify import load
+    >>> stack_of = stack(load("global"))
+    >>> x = np.ones((5, 1, 1, 2, 3))
+    >>> sizes = {"batch": 1, "heads": 1, "queries": 2, "keys": 2, "key_dim": 3, "value_dim": 3}
+    >>> stack_of({"Q": x, "K": x, "V": x}, sizes, {})["O"].shape
+    (5, 1, 1, 2, 3)
+    """
+    recipe = stacked(lower(spec))
+    source = Printer(reuse=backend == "numpy").function(recipe)
+    working = np.dtype(dtype)
+    return Stack(recipe, working, _function(source, identifier(spec.name), backend, working))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A callable from arrays with many draws, sizes and parameters to outputs with as many."""
+
+    recipe: Recipe
+    dtype: np.dtype[Any]
+    function: Callable[..., dict[str, Any]]
+
+    def __call__(
+        self, arrays: Mapping[str, Any], sizes: Mapping[str, int], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The outputs; arrays are taken as they are, of the working type."""
+        draws = np.shape(next(iter(arrays.values())))[0]
+        whole = {**sizes, self.recipe.axes[-1]: draws}
+        sized = {size_name(axis): whole[axis] for axis in self.recipe.axes}
+        settings = {name: _working(value, self.dtype) for name, value in parameters.items()}
+        with np.errstate(all="ignore"):
+            return self.function(**arrays, **sized, **settings)
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
 
@@ -174,7 +233,10 @@ def _inverse(x: Any) -> Any:
 
 def _function(source: str, name: str, backend: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The function that a source text defines, with the names it uses."""
-    names: dict[str, Any] = {"real": dtype.type, "constant": lambda x: x}
+    # A constant is a copy: results may be written over what it was read from.
+    names: dict[str, Any] = {"real": dtype.type, "constant": np.array}
+    names["threshold"] = thresholds.begin
+    names |= {"alibi_slope": tables.alibi_slope, "t5_bucket": tables.t5_bucket}
     if backend == "numpy":
         names |= {"np": np, "inverse": _inverse, "expit": special.expit, "erf": special.erf}
     else:

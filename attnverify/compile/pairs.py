@@ -17,6 +17,8 @@ from attnverify.algebra.terms import size_symbol
 from attnverify.compile.contract import contract_all
 from attnverify.compile.recipe import Builder, Labels, Operand, label_axis, union
 
+ARITHMETIC = {"add", "subtract", "multiply", "maximum", "larger", "smaller"}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -46,10 +48,19 @@ class Arithmetic:
 
     def map(self, function: str, *operands: Operand, hint: str = "x") -> Operand:
         """A function of several arrays, place by place."""
+        if function in ARITHMETIC:
+            operands = tuple(self._of_one_type(operands))
         labels = union(o.labels for o in operands)
         if all(x in self.order for x in labels) and all(o.labels != labels for o in operands):
             labels = tuple(sorted(labels, key=self.order.index))
         return self.build.emit("map", labels, operands, function, hint=hint)
+
+    def _of_one_type(self, operands: Iterable[Operand]) -> list[Operand]:
+        """Arrays of whole numbers beside real ones as real ones: NumPy would widen float32."""
+        operands = list(operands)
+        if all(o.name in self.build.whole for o in operands):
+            return operands
+        return [self.real(o) if o.labels else o for o in operands]
 
     def fold(self, function: str, values: list[Operand], hint: str = "x") -> Operand:
         """A function of two arrays over a list of them, from the left."""
@@ -85,7 +96,7 @@ class Arithmetic:
         """The sum over labels of a product of arrays, of the places where `keep` holds."""
         if not values and keep is not None:
             values, keep = [self.map("as_real", keep, hint=hint)], None
-        values = values or [self.number(1)]
+        values = self._of_one_type(values) or [self.number(1)]
         if keep is not None:
             seen = set(keep.labels)
             spot = max(range(len(values)), key=lambda n: len(set(values[n].labels) & seen))
@@ -159,10 +170,12 @@ class Arithmetic:
     ) -> Lowered:
         """The sum over labels of a product: pairs join into one, the rest is contracted."""
         values, over = self._repeated(values, keep, over)
+        values, all_kept = self._loose_kept(values, keep, hint)
         pairs = [value for value in values if isinstance(value, Pair)]
         plain = [value for value in values if isinstance(value, Operand)]
         plain += [pair.mantissa for pair in pairs if pair.mantissa is not None]
         if not pairs:
+            keep = None if all_kept else keep
             return self.contract(plain, keep, over, hint=hint, want=want)
         pair = Pair(None, self._joined(p.up for p in pairs), self._joined(p.down for p in pairs))
         scaled = {x for side in (pair.up, pair.down) if side is not None for x in side.labels}
@@ -174,6 +187,35 @@ class Arithmetic:
         if not plain and not over:
             return pair
         return Pair(self.contract(plain, None, over, hint=hint, want=want), pair.up, pair.down)
+
+    def _loose_kept(
+        self, values: list[Lowered], keep: Operand | None, hint: str
+    ) -> tuple[list[Lowered], bool]:
+        """Values that may not be finite, selected one by one: 0 times NaN is not 0.
+
+        The flag says whether the product is 0 already where `keep` does not hold.
+        """
+        if keep is None or not any(map(self._loose, values)):
+            return values, False
+        return [
+            self._selected(value, keep, hint) if self._loose(value) else value for value in values
+        ], True
+
+    def _selected(self, value: Lowered, keep: Operand, hint: str) -> Lowered:
+        """A value of the places where `keep` holds; a pair stays one, so that it can be shifted."""
+        zero = self.number(0)
+        if isinstance(value, Operand):
+            return self.map("select", keep, value, zero, hint=hint)
+        # What multiplies is 0 elsewhere; the scale itself is selected where it is written out.
+        mantissa, down = (
+            None if side is None else self.map("select", keep, side, zero, hint=hint)
+            for side in (value.mantissa, value.down)
+        )
+        return Pair(mantissa, value.up, down)
+
+    def _loose(self, value: Lowered) -> bool:
+        sides = (value.mantissa, value.up, value.down) if isinstance(value, Pair) else (value,)
+        return any(side is not None and side.name in self.build.loose for side in sides)
 
     def _repeated(
         self, values: list[Lowered], keep: Operand | None, over: Labels

@@ -34,8 +34,9 @@ class Op:
     Kinds: `input` (an array handed in, product axes split), `scalar` (a number from sizes and
     parameters, in `value`), `position` (the positions along one label), `map` (the function
     `detail`, place by place), `reduce` (`sum` or `max` over the labels left out), `contract` (sum
-    of the product over the labels left out), `loop` (a recurrence, in `loop`), `step` (one position
-    of an array inside a loop).
+    of the product over the labels left out), `root` (the threshold of the scores along the label
+    left out, for the exponent `detail`, which derivatives hold constant), `loop` (a recurrence, in
+    `loop`), `step` (one position of an array inside a loop).
     """
 
     out: str
@@ -106,11 +107,14 @@ def union(parts: Iterable[Labels]) -> Labels:
     return tuple(dict.fromkeys(x for part in listed for x in part))
 
 
+# Functions that always give an integer.
+_TABLES = {"t5_bucket"}
 # Functions that give an integer or a truth value for such operands.
 _WHOLE = {
     "add",
     "subtract",
     "multiply",
+    "floor_divide",
     "negative",
     "square",
     "absolute",
@@ -144,18 +148,27 @@ def holds_whole(op: Op, whole: set[str]) -> bool:
         return bool(op.detail) or (op.value is not None and bool(op.value.is_integer))
     if op.kind == "map":
         kept = all(operand.name in whole for operand in op.operands)
-        return op.detail in _TRUTH or (op.detail in _WHOLE and kept)
+        return op.detail in _TRUTH | _TABLES or (op.detail in _WHOLE and kept)
     return op.kind in ("reduce", "contract", "step") and all(o.name in whole for o in op.operands)
+
+
+# Functions that may give NaN or an infinity for finite operands: a selection must reach them.
+LOOSE = {"log", "undefined"}
 
 
 @dataclass
 class Builder:
-    """Collects operations, giving equal ones the same name."""
+    """Collects operations, giving equal ones the same name.
+
+    `whole` names the arrays that hold integers or truth values, `loose` those that may hold NaN or
+    an infinity where inputs are finite.
+    """
 
     ops: list[Op] = field(default_factory=list)
     seen: dict[tuple[object, ...], Operand] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
+    loose: set[str] = field(default_factory=set)
 
     def name(self, hint: str) -> str:
         """A new name that is a Python identifier, close to `hint`."""
@@ -192,6 +205,8 @@ class Builder:
         self.ops.append(op)
         if holds_whole(op, self.whole):
             self.whole.add(op.out)
+        if op.detail in LOOSE or any(operand.name in self.loose for operand in op.operands):
+            self.loose.add(op.out)
 
 
 def _relabelled(labels: Labels, operands: tuple[Operand, ...]) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -16,11 +17,13 @@ import opt_einsum
 import sympy
 
 from attnverify.algebra.terms import symbol_axis
-from attnverify.compile import special
+from attnverify.compile import special, tables, thresholds
 from attnverify.compile.recipe import Label, Labels, Loop, Op, Operand, Recipe, label_axis
 from attnverify.errors import UnknownPrimitiveError
 
 Array: TypeAlias = Any
+# Below this many entries, looking for a way to multiply matrices costs more than it saves.
+PLAIN = 2**15
 Hook = Callable[[Op, Array, tuple[Array, ...]], Array]
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
@@ -30,6 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
             "add",
             "subtract",
             "multiply",
+            "floor_divide",
             "maximum",
             "negative",
             "exp",
@@ -62,8 +66,14 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "erf": special.erf,
     "inverse": lambda x: np.divide(1, x, out=np.zeros_like(x), where=x != 0),
     "finite": lambda x: np.where(np.isneginf(x), 0, x),
-    "as_real": lambda x: x.astype(np.float64),
     "select": np.where,
+    "t5_bucket": tables.t5_bucket,
+}
+# Functions that are told the working precision first.
+TYPED: dict[str, Callable[..., Array]] = {
+    "as_real": lambda dtype, x: np.asarray(x).astype(dtype),
+    "alibi_slope": lambda dtype, h, n: tables.alibi_slope(h, n, dtype),
+    "undefined": lambda dtype: dtype.type(np.nan),
 }
 
 
@@ -142,6 +152,8 @@ def run(
 def aligned(array: Array, have: Labels, want: Labels) -> Array:
     """An array with its dimensions in the order of `want`, missing ones as size one."""
     array = np.asarray(array)
+    if have == want:
+        return array
     order = [x for x in want if x in have]
     array = np.transpose(array, [have.index(x) for x in order])
     return array.reshape([array.shape[order.index(x)] if x in order else 1 for x in want])
@@ -160,17 +172,28 @@ def scalar_value(
     value: sympy.Expr, sizes: Mapping[str, int], parameters: Mapping[str, Any], dtype: np.dtype[Any]
 ) -> Any:
     """A scalar of sizes and parameters as a number of the working precision or an integer."""
-    table: dict[sympy.Symbol, Any] = {}
+    known: list[tuple[sympy.Symbol, bool, int | float]] = []
     for symbol in value.free_symbols:
         axis = symbol_axis(symbol)
         number = sizes[axis] if axis is not None else parameters[str(symbol)]
-        table[symbol] = (
-            sympy.Integer(number)
-            if isinstance(number, int)
-            else sympy.Float(repr(float(number)), 40)
-        )
+        whole = isinstance(number, int)
+        known.append((symbol, whole, number if whole else float(number)))
+    return _number(value, tuple(known), dtype)
+
+
+@lru_cache(maxsize=4096)
+def _number(
+    value: sympy.Expr,
+    known: tuple[tuple[sympy.Symbol, bool, int | float], ...],
+    dtype: np.dtype[Any],
+) -> Any:
+    """A scalar with its symbols replaced by numbers; few differ from one run to the next."""
+    table = {
+        symbol: sympy.Integer(number) if whole else sympy.Float(repr(number), 40)
+        for symbol, whole, number in known
+    }
     result = value.xreplace(table)
-    if result.is_Integer:
+    if result.is_Integer and value.is_integer:
         return int(result)
     if result in (sympy.oo, -sympy.oo):
         return float(result)
@@ -207,13 +230,13 @@ def _map(machine: Machine, op: Op) -> Array:
     ]
     if op.detail == "broadcast":
         return np.broadcast_to(parts[0], [machine.sizes[label_axis(x)] for x in op.labels])
+    if op.detail in TYPED:
+        return TYPED[op.detail](machine.dtype, *parts)
     function = FUNCTIONS.get(op.detail)
     if function is None:
         raise UnknownPrimitiveError(
             "running a recipe has no rule for this primitive", found=op.detail
         )
-    if op.detail == "as_real":
-        return np.asarray(parts[0]).astype(machine.dtype)
     return function(*parts)
 
 
@@ -229,7 +252,16 @@ def _reduce(machine: Machine, op: Op) -> Array:
 
 
 def _contract(machine: Machine, op: Op) -> Array:
-    return opt_einsum.contract(formula(op), *(machine.values[o.name] for o in op.operands))
+    operands = [machine.values[o.name] for o in op.operands]
+    if sum(map(np.size, operands)) <= PLAIN:
+        return np.einsum(formula(op), *operands)
+    return opt_einsum.contract(formula(op), *operands)
+
+
+def _root(machine: Machine, op: Op) -> Array:
+    (source,) = op.operands
+    (axis,) = (n for n, x in enumerate(source.labels) if x not in op.labels)
+    return thresholds.begin(machine.values[source.name], axis, op.detail)
 
 
 def _step(machine: Machine, op: Op) -> Array:
@@ -248,6 +280,7 @@ RULES: dict[str, Callable[[Machine, Op], Array]] = {
     "map": _map,
     "reduce": _reduce,
     "contract": _contract,
+    "root": _root,
     "step": _step,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import sympy
+from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from attnverify.algebra.terms import symbol_axis
@@ -21,7 +22,22 @@ class _ScalarPrinter(StrPrinter):  # type: ignore[misc]  # SymPy ships no types
     def _print_Rational(self, expr: sympy.Rational) -> str:
         return f"real({expr.p}) / real({expr.q})"
 
+    def _print_Mul(self, expr: sympy.Mul) -> str:
+        # What stands below the line is made real: sizes are integers, and Python's quotient of
+        # integers is a double in every working precision.
+        above, below = sympy.fraction(expr)
+        if below == 1:
+            factors = expr.as_ordered_factors()
+            return "*".join(self.parenthesize(x, PRECEDENCE["Mul"]) for x in factors)
+        return f"({self._print(above)}) / real({self._print(below)})"
+
+    def _print_floor(self, expr: sympy.floor) -> str:
+        above, below = expr.args[0].as_numer_denom()
+        return f"(({self._print(above)}) // ({self._print(below)}))"
+
     def _print_Pow(self, expr: sympy.Pow, **_: object) -> str:
+        if expr.is_integer and expr.exp.is_Integer:
+            return f"(({self._print(expr.base)}) ** {expr.exp})"
         base = f"real({self._print(expr.base)})"
         if expr.exp == sympy.Rational(1, 2):
             return f"np.sqrt({base})"

@@ -12,12 +12,18 @@ from attnverify.spec import Spec
 Shape = tuple[int, ...]
 
 
-def bind(spec: Spec, shapes: Mapping[str, Shape]) -> dict[str, int]:
+def bind(
+    spec: Spec, shapes: Mapping[str, Shape], known: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """The size of every axis; a factor of a product axis follows from the others.
+
+    So does what a declaration says: a fixed size, or the sum of two. `known` gives sizes that the
+    arrays leave open; those of axes that the spec lacks are not looked at.
 
     Raises ShapeError that names the array, the axis, what was found and what was due.
     """
-    sizes: dict[str, int] = {}
+    names = {axis.name for axis in spec.axes}
+    sizes = {axis: int(size) for axis, size in (known or {}).items() if axis in names}
     products: list[tuple[str, Place, int]] = []
     for entry in spec.inputs:
         name, shape = entry.tensor.name, shapes[entry.tensor.name]
@@ -33,8 +39,14 @@ def bind(spec: Spec, shapes: Mapping[str, Shape]) -> dict[str, int]:
                 products.append((name, place, size))
             else:
                 _set(spec, sizes, place.axis.name, size, name)
+    settled = -1
+    while settled != len(sizes):
+        settled = len(sizes)
+        sizes = spec.sized(sizes)
+        for name, place, size in products:
+            _split(spec, sizes, place, size, name)
     for name, place, size in products:
-        _split(spec, sizes, place, size, name)
+        _told(spec, sizes, place, size, name)
     for axis in spec.axes:
         if axis.name not in sizes:
             raise ShapeError(
@@ -53,7 +65,7 @@ def _set(spec: Spec, sizes: dict[str, int], axis: str, size: int, name: str) -> 
             "two arrays disagree on an axis",
             spec=spec.name,
             found=f"{axis} = {size} in {name}",
-            due=f"{axis} = {known}, as in the arrays before",
+            due=f"{axis} = {known}, as in sizes or the arrays before",
         )
 
 
@@ -63,11 +75,7 @@ def _split(spec: Spec, sizes: dict[str, int], place: Place, size: int, name: str
     known = prod(sizes[index.axis.name] for index in parts if index.axis.name in sizes)
     axes = " x ".join(index.axis.name for index in parts)
     if len(unknown) > 1:
-        raise ShapeError(
-            "the factors of an axis cannot be told",
-            spec=spec.name,
-            found=f"{axes} = {size} in {name}",
-        )
+        return
     if unknown:
         if known == 0 or size % known:
             raise ShapeError(
@@ -83,6 +91,18 @@ def _split(spec: Spec, sizes: dict[str, int], place: Place, size: int, name: str
             spec=spec.name,
             found=f"{axes} = {size} in {name}",
             due=f"{known}",
+        )
+
+
+def _told(spec: Spec, sizes: Mapping[str, int], place: Place, size: int, name: str) -> None:
+    """Every factor has a size by now."""
+    parts = place if isinstance(place, tuple) else (place,)
+    if any(index.axis.name not in sizes for index in parts):
+        raise ShapeError(
+            "the factors of an axis cannot be told",
+            spec=spec.name,
+            found=f"{' x '.join(index.axis.name for index in parts)} = {size} in {name}",
+            hint="give one of them in sizes={...}",
         )
 
 

@@ -26,6 +26,7 @@ UFUNCS = {
     "add",
     "subtract",
     "multiply",
+    "floor_divide",
     "maximum",
     "negative",
     "exp",
@@ -61,8 +62,11 @@ FORMS = {
     "erf": "erf({0})",
     "inverse": "inverse({0})",
     "finite": "np.where(np.isneginf({0}), 0, {0})",
-    "as_real": "{0} * real(1)",
+    "as_real": "np.array({0}, real)",
     "select": "np.where({0}, {1}, {2})",
+    "alibi_slope": "alibi_slope({0}, {1}, real)",
+    "t5_bucket": "t5_bucket({0}, {1}, {2}, {3})",
+    "undefined": "real('nan')",
 }
 IN_PLACE = {
     "select": "np.copyto({1}, {2}, where=np.logical_not({0}))",
@@ -150,6 +154,7 @@ class Printer:
             "map": self._map,
             "reduce": self._reduce,
             "contract": self._contract,
+            "root": self._root,
             "loop": self._loop,
             "step": self._step,
         }
@@ -187,7 +192,7 @@ class Printer:
         parts = [self.aligned(o, op.labels) for o in op.operands]
         if function == "broadcast":
             sizes = "".join(f"{size_name(label_axis(x))}, " for x in op.labels)
-            self.line(f"{op.out} = np.broadcast_to({parts[0]}, ({sizes}))")
+            self.line(f"{op.out} = {self._copied(f'np.broadcast_to({parts[0]}, ({sizes}))')}")
             return
         target = self._target(op, dead)
         if target is not None and function in IN_PLACE:
@@ -208,6 +213,10 @@ class Printer:
                 "NumPy source has no rule for this primitive", found=function
             )
         return FORMS[function].format(*parts)
+
+    def _copied(self, view: str) -> str:
+        """A view as an array of its own: what it looks at may be written over while it is read."""
+        return f"np.array({view})" if self.reuse else view
 
     def _target(self, op: Op, dead: set[str]) -> Operand | None:
         """A dead array of the result's shape to write into."""
@@ -244,9 +253,16 @@ class Printer:
             if text is not None:
                 self.line(f"{op.out} = {text}")
                 return
-        self.line(
-            f"{op.out} = np.einsum({einsum_arguments(op, [self.name(o) for o in op.operands])})"
-        )
+        text = f"np.einsum({einsum_arguments(op, [self.name(o) for o in op.operands])})"
+        # einsum gives a view where it sums nothing, as of a diagonal.
+        whole = len(op.operands) == 1 and set(op.operands[0].labels) == set(op.labels)
+        self.line(f"{op.out} = {self._copied(text) if whole else text}")
+
+    def _root(self, op: Op, _: set[str]) -> None:
+        (source,) = op.operands
+        (axis,) = (n for n, x in enumerate(source.labels) if x not in op.labels)
+        self.line(f'{op.out} = threshold({self.name(source)}, {axis}, "{op.detail}")')
+        self.owned.add(op.out)
 
     def _loop(self, op: Op, _: set[str]) -> None:
         loop = op.loop

@@ -47,7 +47,7 @@ def evaluate(
     """
     tables = _tables(spec, arrays)
     valuation = Valuation(
-        solve(spec.name, spec.inputs, tables, sizes or {}),
+        solve(spec.name, spec.inputs, tables, sizes or {}, spec.axes),
         tables,
         _parameters(spec, parameters or {}),
         precision,
@@ -83,7 +83,8 @@ def difference(
     """The derivative of each output along `directions`, by central differences at high precision.
 
     The step is 10^-(0.3 precision), so at 50 digits some 30 are right where the spec is smooth;
-    at a kink (relu at 0, a tie of larger) the result is the mean of both one-sided slopes.
+    at a kink (relu at 0, a tie of larger) the result is the mean of both one-sided slopes. An entry
+    that is NaN on both sides is a constant that nobody knows: its derivative is 0.
     Raises ParameterError for a direction that is not a real input, ShapeError where its shape
     differs.
     """
@@ -100,9 +101,15 @@ def difference(
         for sign in (1, -1)
     )
     # Arithmetic on arrays without axes gives bare numbers; asarray keeps them arrays.
-    return {
+    slopes = {
         name: np.asarray((up[name] - down[name]) * (1 / (2 * step)), dtype=object) for name in up
     }
+    return {name: np.where(_nan(up[name]) & _nan(down[name]), 0, slopes[name]) for name in up}
+
+
+def _nan(array: Array) -> Array:
+    """Where entries are NaN, which alone differs from itself."""
+    return np.asarray(array != array, dtype=bool)  # noqa: PLR0124  see above
 
 
 def _tables(spec: Spec, arrays: Mapping[str, object]) -> dict[str, Array]:

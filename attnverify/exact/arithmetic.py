@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import mpmath
 
 from attnverify.errors import AttnverifyError, UnknownPrimitiveError
+from attnverify.exact.tables import alibi_slope, t5_bucket
 
 # int, Fraction or an mpmath number: mpmath publishes no types, so this is what a checker can know.
 Value: TypeAlias = Any
@@ -157,6 +158,8 @@ IRRATIONAL: dict[str, Rule] = {
     "cos": lambda mp, x: mp.cos(x),
     "logistic": _logistic,
     "erf": lambda mp, x: mp.erf(x),
+    "alibi_slope": alibi_slope,
+    "undefined": lambda mp: mp.nan,
 }
 RATIONAL: dict[str, Rule] = {
     "relu": lambda x: x if x > 0 else 0 * x,
@@ -166,6 +169,7 @@ RATIONAL: dict[str, Rule] = {
     "larger": max,
     "smaller": min,
     "stop_gradient": lambda x: x,
+    "t5_bucket": t5_bucket,
 }
 
 

@@ -19,17 +19,20 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
 )
 from attnverify.errors import AttnverifyError, ShapeError, UnknownPrimitiveError
 from attnverify.exact.arithmetic import Arithmetic, Value, rule
 from attnverify.exact.places import Places
 from attnverify.exact.scalars import Scalars, Thunk
+from attnverify.exact.thresholds import threshold
 
 Test = Callable[[], bool]
 # A tensor's values, flat in row-major order, and its shape.
@@ -75,6 +78,8 @@ class Closures:
                 return self._total(body, over)
             case Softmax():
                 return self._softmax(expr)
+            case Maximum() | Threshold():
+                return self._row(expr)
             case Indicator(where):
                 test = self.predicate(where)
                 return lambda: int(test())
@@ -195,6 +200,36 @@ class Closures:
             for slot, place in zip(slots, saved, strict=True):
                 positions[slot] = place
             return result
+
+        return run
+
+    def _row(self, node: Maximum | Threshold) -> Thunk:
+        """The largest of the scores that are seen, or their threshold; a row is computed once."""
+        over, arithmetic = node.over, self.arithmetic
+        with self.places.reading(over) as used:
+            test, score = self.predicate(node.where), self.expression(node.score)
+        slot, positions = self.places.slot(over), self.places.positions
+        length, others = self.places.length(over), sorted(used - {slot})
+        kept: dict[tuple[int, ...], Value] = {}
+
+        def row() -> Iterator[Value]:
+            saved = positions[slot]
+            for place in range(length):
+                positions[slot] = place
+                if test():
+                    yield score()
+            positions[slot] = saved
+
+        def run() -> Value:
+            key = tuple([positions[s] for s in others])
+            if key not in kept:
+                kept.clear()
+                seen = list(row())
+                if isinstance(node, Maximum):
+                    kept[key] = max(seen, default=0)
+                else:
+                    kept[key] = threshold(arithmetic, seen, node.exponent)
+            return kept[key]
 
         return run
 

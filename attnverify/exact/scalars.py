@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import prod
+from math import floor, prod
 
 import sympy
 
@@ -47,6 +47,8 @@ class Scalars:
             case sympy.Mul():
                 factors = [self._thunk(part) for part in value.args]
                 return lambda: prod(factor() for factor in factors)
+            case sympy.floor():
+                return self._floor(value.args[0])
             case sympy.Pow():
                 return self._power(value.base, value.exp)
         if value is sympy.pi:  # from the derivative of erf
@@ -54,7 +56,7 @@ class Scalars:
         raise AttnverifyError(
             "the exact interpreter has no rule for this scalar",
             found=f"{type(value).__name__}: {value}",
-            due="sums, products and powers of numbers, sizes, parameters and positions",
+            due="sums, products, powers, whole parts of numbers, sizes, parameters, positions",
         )
 
     def _symbol(self, symbol: sympy.Symbol) -> Thunk:
@@ -74,6 +76,19 @@ class Scalars:
             )
         number = self.parameters[symbol.name]
         return _constant(int(number) if number.denominator == 1 else number)
+
+    def _floor(self, value: sympy.Expr) -> Thunk:
+        inside = self._thunk(value)
+
+        def run() -> int:
+            quotient = inside()
+            if not isinstance(quotient, int | Fraction):
+                raise AttnverifyError(
+                    "a whole part is taken of fractions", found=f"{value} = {quotient}"
+                )
+            return floor(quotient)
+
+        return run
 
     def _power(self, base: sympy.Expr, exponent: sympy.Expr) -> Thunk:
         below, above, arithmetic = self._thunk(base), self._thunk(exponent), self.arithmetic

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attnverify.algebra.sizes import completed
 from attnverify.algebra.terms import Axis, Entry, Place
 from attnverify.errors import ShapeError
 
@@ -64,11 +65,16 @@ def axes_of(place: Place) -> tuple[Axis, ...]:
 
 
 def solve(
-    spec: str, heads: tuple[Entry, ...], arrays: Mapping[str, Array], known: Mapping[str, int]
+    spec: str,
+    heads: tuple[Entry, ...],
+    arrays: Mapping[str, Array],
+    known: Mapping[str, int],
+    axes: tuple[Axis, ...] = (),
 ) -> dict[str, int]:
     """The size of every axis, from all arrays.
 
-    A factor of a product axis is that axis's size divided by the factors that are known.
+    A factor of a product axis is that axis's size divided by the factors that are known; `axes`
+    declare what sizes are fixed or sums of others.
     Raises ShapeError that names the axis, the array, what was found and what was due.
     """
     found = [row for head in heads for row in _rows(spec, head, arrays[head.tensor.name])]
@@ -76,6 +82,7 @@ def solve(
     settled = -1
     while settled != len(sizes):
         settled = len(sizes)
+        sizes = completed(axes, sizes, spec)
         for row in found:
             _settle(spec, row, sizes)
     for row in found:

@@ -24,6 +24,7 @@ from attnverify.algebra.terms import (
     Entry,
     Expr,
     Index,
+    Maximum,
     Parameter,
     Place,
     Power,
@@ -31,6 +32,7 @@ from attnverify.algebra.terms import (
     Scalar,
     Softmax,
     Tensor,
+    Threshold,
     add,
     index_symbol,
     indicator,
@@ -56,10 +58,12 @@ class Reader:
         self.name, self.where = spec, "the top"
         self.kinds: dict[str, str] = {}
         self.symbols: dict[str, sympy.Symbol] = {}
+        self.axes: dict[str, Axis] = {}
 
     def spec(self, tree: dict[str, Tree]) -> Spec:
         """The whole spec."""
         self._text(tree.get("name"))
+        self.axes = self._axes(self._mapping(tree, "axes"))
         parameters = self._each(tree, "parameters", self._parameter)
         self.symbols = {parameter.name: parameter.symbol for parameter in parameters}
         inputs = self._each(tree, "inputs", self._input)
@@ -121,10 +125,31 @@ class Reader:
 
     def _parameter(self, tree: Tree) -> Parameter:
         match tree:
-            case [str() as name, bool() as integer, *bounds, str() as doc] if len(bounds) == 5:
-                ge, gt, le, lt, default = (b if b is None else self._fraction(b) for b in bounds)
-                return Parameter(name, integer, ge, gt, le, lt, default, doc)
-        raise self._fail("not a parameter", tree, "[name, integer, ge, gt, le, lt, default, doc]")
+            case [str() as name, bool() as integer, ge, gt, le, lt, default, str() as doc, *step]:
+                return Parameter(
+                    name,
+                    integer,
+                    self._bound(ge),
+                    self._bound(gt),
+                    self._bound(le),
+                    self._bound(lt),
+                    self._bound(default),
+                    doc=doc,
+                    multiple_of=self._multiple(step, integer=integer),
+                )
+        due = "[name, integer, ge, gt, le, lt, default, doc], perhaps with multiple_of"
+        raise self._fail("not a parameter", tree, due)
+
+    def _bound(self, tree: Tree) -> Fraction | None:
+        return None if tree is None else self._fraction(tree)
+
+    def _multiple(self, tree: list[Tree], *, integer: bool) -> int | None:
+        match tree:
+            case []:
+                return None
+            case [int() as step] if type(step) is int and step > 0 and integer:
+                return step
+        raise self._fail("not what an integer parameter is a multiple of", tree, "a whole number")
 
     def _input(self, tree: Tree) -> Entry:
         match tree:
@@ -155,10 +180,34 @@ class Reader:
                 return name, self.expression(value)
         raise self._fail("not an initial value", tree, "[state, expression]")
 
+    def _axes(self, trees: dict[str, Tree]) -> dict[str, Axis]:
+        """The axes that declare a size, parts before what is made of them."""
+        found: dict[str, Axis] = {}
+        waiting = dict(trees)
+        while waiting:
+            ready = [name for name, tree in waiting.items() if not self._parts(tree) & set(waiting)]
+            if not ready:
+                raise self._fail("an axis is a part of itself", list(waiting), "parts of others")
+            for name in ready:
+                found[name] = self._axis(name, waiting.pop(name), found)
+        return found
+
+    def _parts(self, tree: Tree) -> set[str]:
+        return {part for part in tree if isinstance(part, str)} if isinstance(tree, list) else set()
+
+    def _axis(self, name: str, tree: Tree, known: dict[str, Axis]) -> Axis:
+        match tree:
+            case int() if type(tree) is int and tree > 0:
+                return Axis(name, fixed=tree)
+            case [str() as first, str() as second] if first != second:
+                parts = known.get(first, Axis(first)), known.get(second, Axis(second))
+                return Axis(name, addends=parts)
+        raise self._fail("not a size of an axis", tree, "a whole number, or [part, part]")
+
     def _index(self, tree: Tree) -> Index:
         match tree:
             case [str() as name, str() as axis]:
-                return Index(name, Axis(axis))
+                return Index(name, self.axes.get(axis, Axis(axis)))
         raise self._fail("not an index", tree, "[name, axis]")
 
     def _place(self, tree: Tree) -> Place:
@@ -196,9 +245,20 @@ class Reader:
             case ["softmax", score, over, where, at]:
                 parts = self.expression(score), self._index(over), self.predicate(where)
                 return Softmax(*parts, self._index(at))
+            case ["maximum" | "threshold", score, over, where, *exponent]:
+                parts = self.expression(score), self._index(over), self.predicate(where)
+                return self._row(tree, parts, exponent)
             case ["indicator", where]:
                 return indicator(self.predicate(where))
         raise self._fail("not an expression", tree, "[kind, ...]")
+
+    def _row(self, tree: Tree, parts: tuple[Expr, Index, Predicate], exponent: list[Tree]) -> Expr:
+        match tree[0], exponent:
+            case "maximum", []:
+                return Maximum(*parts)
+            case "threshold", [power]:
+                return Threshold(*parts, self._exponent(power))
+        raise self._fail("not a function of a row", tree, "[kind, score, over, where, ...]")
 
     def _power(self, base: Expr, exponent: Fraction) -> Expr:
         # The algebra leaves a number under a power only where it has no value; it stays as it is.
@@ -247,10 +307,12 @@ class Reader:
                 return sympy.Mul(*map(self._scalar, factors))
             case ["power", base, exponent]:
                 return self._scalar_power(self._scalar(base), self._scalar(exponent), tree)
+            case ["floor", inner]:
+                return sympy.floor(self._scalar(inner))
             case ["pi"]:
                 return sympy.pi
         raise self._fail(
-            "not a scalar", tree, "number, size, position, parameter, add, mul or power"
+            "not a scalar", tree, "number, size, position, parameter, add, mul, power or floor"
         )
 
     def _scalar_power(self, base: sympy.Expr, exponent: sympy.Expr, tree: Tree) -> sympy.Expr:

@@ -2,7 +2,7 @@
 
 A node is a list whose first item is its kind; an index is [name, axis]; a place on a product axis
 is a list of indices; a scalar is a tree of numbers, sizes, positions and parameters under sums,
-products and powers.
+products, powers and whole parts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from attnverify.algebra.predicates import All, AnyOf, Compare, Holds, Not, Predi
 from attnverify.algebra.terms import (
     Add,
     Apply,
+    Axis,
     Entry,
     Expr,
     Indicator,
+    Maximum,
     Mul,
     Parameter,
     Place,
@@ -26,6 +28,7 @@ from attnverify.algebra.terms import (
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     symbol_axis,
     symbol_index,
@@ -40,9 +43,11 @@ Tree = Any  # what JSON can hold: lists, strings, integers, booleans
 
 def spec_tree(spec: Spec) -> dict[str, Tree]:
     """A spec as a table of trees."""
+    declared = {axis.name: _declaration(axis) for axis in spec.axes if axis.follows}
     return {
         "schema": SCHEMA,
         "name": spec.name,
+        **({"axes": declared} if declared else {}),
         "inputs": [
             [e.tensor.name, e.tensor.kind, [_place(p) for p in e.places]] for e in spec.inputs
         ],
@@ -53,6 +58,11 @@ def spec_tree(spec: Spec) -> dict[str, Tree]:
         "announces": dict(spec.announces),
         "choices": {name: _plain(spec, value) for name, value in spec.choices.items()},
     }
+
+
+def _declaration(axis: Axis) -> Tree:
+    """The size that an axis is declared with: a number, or the names of its two parts."""
+    return [part.name for part in axis.addends] if axis.fixed is None else axis.fixed
 
 
 def _plain(spec: Spec, value: object) -> Tree:
@@ -67,7 +77,8 @@ def _plain(spec: Spec, value: object) -> Tree:
 def _parameter(parameter: Parameter) -> Tree:
     bounds = [parameter.ge, parameter.gt, parameter.le, parameter.lt, parameter.default]
     pairs = [None if b is None else [b.numerator, b.denominator] for b in bounds]
-    return [parameter.name, parameter.integer, *pairs, parameter.doc]
+    step = [] if parameter.multiple_of is None else [parameter.multiple_of]
+    return [parameter.name, parameter.integer, *pairs, parameter.doc, *step]
 
 
 def _statement(statement: Statement) -> Tree:
@@ -106,9 +117,18 @@ def expression_tree(expr: Expr) -> Tree:
         case Softmax(score, over, where, at):
             tree = [expression_tree(score), _place(over), predicate_tree(where), _place(at)]
             return ["softmax", *tree]
+        case Maximum() | Threshold():
+            return _row_tree(expr)
         case Indicator(where):
             return ["indicator", predicate_tree(where)]
     raise SpecError("a node has no JSON form", found=f"{type(expr).__name__}: {expr!r}")
+
+
+def _row_tree(expr: Maximum | Threshold) -> Tree:
+    tree = [expression_tree(expr.score), _place(expr.over), predicate_tree(expr.where)]
+    if isinstance(expr, Maximum):
+        return ["maximum", *tree]
+    return ["threshold", *tree, [expr.exponent.numerator, expr.exponent.denominator]]
 
 
 def predicate_tree(where: Predicate) -> Tree:
@@ -142,6 +162,8 @@ def _scalar(value: sympy.Expr) -> Tree:
             return ["add", *map(_scalar, value.args)]
         case sympy.Mul():
             return ["mul", *map(_scalar, value.args)]
+        case sympy.floor():
+            return ["floor", _scalar(value.args[0])]
         case sympy.Pow():
             return ["power", _scalar(value.base), _scalar(value.exp)]
     if value is sympy.pi:

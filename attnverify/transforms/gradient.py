@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import networkx as nx
 
-from attnverify.algebra.derivative import Partial, collect, partials
+from attnverify.algebra.derivative import Partial, collect, partials, threshold_partials
 from attnverify.algebra.predicates import Compare
 from attnverify.algebra.rewrite import rebuild
 from attnverify.algebra.terms import (
@@ -18,6 +18,7 @@ from attnverify.algebra.terms import (
     Previous,
     Softmax,
     Tensor,
+    Threshold,
     add,
     as_expr,
     indicator,
@@ -151,6 +152,8 @@ class _Reverse:
     ) -> Iterable[Partial]:
         """Partials of an equation times its cotangent; softmax has its weights and a row term."""
         body = equation.body
+        if isinstance(body, Threshold):
+            return threshold_partials(body, equation.head, seed)
         if (
             not isinstance(body, Softmax)
             or not isinstance(body.score, Entry)

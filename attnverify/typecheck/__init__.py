@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from attnverify.algebra.terms import Entry, Index, Parameter
+from attnverify.algebra.terms import Axis, Entry, Index, Parameter
 from attnverify.equations import Equation, Recurrence, Statement
 from attnverify.errors import SpecError
 from attnverify.typecheck.expressions import Scope, check_expression, check_free
@@ -29,6 +29,10 @@ class Declared(Protocol):
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the outputs."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Every simple axis; SpecError where one is declared with two sizes."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -62,6 +66,19 @@ def typecheck(spec: Declared) -> None:
                 due="let(head, body)",
             )
     _check_outputs(spec, tensors)
+    _check_axes(spec)
+
+
+def _check_axes(spec: Declared) -> None:
+    """No axis is declared with two sizes, and what an axis is made of is axes with names."""
+    for axis in spec.axes:
+        if not axis.name.isidentifier():
+            raise SpecError(
+                "a name is not an identifier",
+                spec=spec.name,
+                found=repr(axis.name),
+                due="letters, digits and _",
+            )
 
 
 def _check_outputs(spec: Declared, tensors: Mapping[str, Entry]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import sympy
+
 from attnverify.algebra.predicates import Compare, Predicate, leaves
-from attnverify.algebra.primitives import primitive
+from attnverify.algebra.primitives import is_whole, primitive
 from attnverify.algebra.rewrite import children, entries, free
 from attnverify.algebra.terms import (
     Apply,
@@ -14,9 +16,11 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     symbol_axis,
     symbol_index,
@@ -60,6 +64,7 @@ def check_expression(scope: Scope, expr: Expr) -> None:
     match expr:
         case Scalar(value):
             _check_scalar(scope, value.free_symbols)
+            _check_whole_parts(scope, value)
             return
         case Entry():
             _check_entry(scope, expr)
@@ -79,20 +84,28 @@ def check_expression(scope: Scope, expr: Expr) -> None:
             if len(set(over)) != len(over):
                 raise scope.error("a sum names an index twice", found=str(expr))
             _check_binder(scope, over, expr)
-        case Softmax(_, over, where, at):
-            if at.axis != over.axis:
-                raise scope.error(
-                    "a softmax is read on another axis than it sums",
-                    index=at.name,
-                    found=at.axis.name,
-                    due=over.axis.name,
-                )
-            _check_binder(scope, (over,), expr)
-            _check_predicate(scope, where)
+        case Softmax() | Maximum() | Threshold():
+            _check_row(scope, expr)
         case Indicator(where):
             _check_predicate(scope, where)
     for child in _children(scope, expr):
         check_expression(scope, child)
+
+
+def _check_row(scope: Scope, expr: Softmax | Maximum | Threshold) -> None:
+    if isinstance(expr, Softmax) and expr.at.axis != expr.over.axis:
+        raise scope.error(
+            "a softmax is read on another axis than it sums",
+            index=expr.at.name,
+            found=expr.at.axis.name,
+            due=expr.over.axis.name,
+        )
+    if isinstance(expr, Threshold) and expr.exponent < 1:
+        raise scope.error(
+            "a threshold's exponent is at least 1", found=str(expr.exponent), due="1, 3/2, 2"
+        )
+    _check_binder(scope, (expr.over,), expr)
+    _check_predicate(scope, expr.where)
 
 
 def _check_binder(scope: Scope, over: tuple[Index, ...], expr: Expr) -> None:
@@ -126,6 +139,18 @@ def _check_scalar(scope: Scope, symbols: frozenset[object]) -> None:
                 found=str(symbol),
                 due=f"a parameter of the spec: {', '.join(sorted(scope.parameters)) or 'none'}",
                 hint="list it in parameters=[...]",
+            )
+
+
+def _check_whole_parts(scope: Scope, value: sympy.Expr) -> None:
+    """A whole part is taken of whole numbers divided by whole numbers of at least 1."""
+    for part in sorted(value.atoms(sympy.floor), key=str):
+        above, below = part.args[0].as_numer_denom()
+        if not (above.is_integer and below.is_integer and below.is_positive):
+            raise scope.error(
+                "a whole part is taken of whole numbers divided by whole numbers of at least 1",
+                found=str(Scalar(part)),
+                hint="write floor_div(a, b) of positions, sizes and integer parameters",
             )
 
 
@@ -193,6 +218,13 @@ def _check_primitive(scope: Scope, name: str, arguments: tuple[Expr, ...]) -> No
         raise UnknownPrimitiveError(error.message, **told) from None
     if len(arguments) != row.arity:
         raise scope.error(f"'{name}' takes {row.arity} argument(s)", found=str(len(arguments)))
+    for argument in arguments if row.whole else ():
+        if not is_whole(argument):
+            raise scope.error(
+                f"'{name}' takes whole numbers",
+                found=str(argument),
+                due="positions, sizes, integer inputs and parameters declared with integer=True",
+            )
 
 
 def _check_predicate(scope: Scope, where: Predicate) -> None:

@@ -218,6 +218,8 @@ class Builder:
         rules: dict[str, Callable[[], Poly]] = {
             "exp": lambda: exponential(ctx, arguments[0]),
             "stop_gradient": lambda: arguments[0],
+            # A number nobody knows, the same wherever it stands; its label is no tensor's name.
+            "undefined": lambda: single(Atom("x", "undefined()", -1, ())),
             "logistic": lambda: inverse(
                 ctx, add(ctx, constant(1), exponential(ctx, scaled(arguments[0], -1)))
             ),

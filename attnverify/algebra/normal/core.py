@@ -26,7 +26,7 @@ from attnverify.algebra.normal.formulas import (
     renamed,
     variables,
 )
-from attnverify.algebra.terms import Parameter
+from attnverify.algebra.terms import Axis, Parameter
 
 Conj: TypeAlias = tuple[int, ...]  # numbers of literals, in order
 Coef: TypeAlias = dict[Conj, Fraction]
@@ -84,6 +84,7 @@ class Context:
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    declared: Mapping[str, Axis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.axes: list[str] = []
@@ -98,7 +99,7 @@ class Context:
         self.words: dict[str, None] = {}
         self.steps = 0
         self.makers: dict[str, Maker] = {}
-        self.decider = Decider(self.axis, self.parameters, self.limits)
+        self.decider = Decider(self.axis, self.parameters, self.limits, self.declared)
 
     def axis(self, var: Var) -> str:
         """The axis of a variable."""

@@ -9,16 +9,20 @@ from attnverify.algebra.normal.forms import Key, Lin, Var
 from attnverify.algebra.normal.formulas import Formula, Negated
 from attnverify.algebra.normal.query import Found, Piecewise, Query, fraction
 from attnverify.algebra.normal.setting import GaveUp, Limits, Setting
-from attnverify.algebra.terms import Parameter
+from attnverify.algebra.terms import Axis, Parameter
 
 
 class Decider:
-    """Asks z3, with indices in their ranges, sizes at least 1 and parameters in their domains."""
+    """Asks z3, with indices in range, sizes as declared, parameters in their domains."""
 
     def __init__(
-        self, axis_of: Callable[[Var], str], parameters: Mapping[str, Parameter], limits: Limits
+        self,
+        axis_of: Callable[[Var], str],
+        parameters: Mapping[str, Parameter],
+        limits: Limits,
+        declared: Mapping[str, Axis] | None = None,
     ) -> None:
-        self.setting = Setting(axis_of, parameters, limits)
+        self.setting = Setting(axis_of, parameters, limits, declared or {})
 
     @property
     def spent(self) -> bool:

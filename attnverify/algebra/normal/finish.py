@@ -13,7 +13,7 @@ from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negat
 from attnverify.algebra.normal.linear import atom_form, is_number, polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
 from attnverify.algebra.normal.poly import bind, collect, multiply
-from attnverify.algebra.normal.support import bound_on, known
+from attnverify.algebra.normal.support import bound_on, halves, known
 
 ROUNDS = 3
 MOST_BOUNDS = 3  # a count between more bounds than this is left as it stands
@@ -175,7 +175,8 @@ def _count(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
 
 def _positions(ctx: Context, var: Var, conj: Conj) -> Poly | None:
     """How many positions of `var` satisfy a conjunction: last minus first plus 1, case by case."""
-    touching = [ctx.literals[n] for n in conj if var in ctx.literal_variables[n]]
+    said = [ctx.literals[n] for n in conj if var in ctx.literal_variables[n]]
+    touching = [half for part in said for half in halves(part)]
     bounds = [bound_on(ctx, var, part) for part in touching]
     if not touching or any(bound is None for bound in bounds):
         return None

@@ -74,14 +74,26 @@ def coprime(form: Lin) -> Fraction:
     return Fraction(bottom, gcd(*(int(value * bottom) for _, value in form.terms)))
 
 
+def divided(form: Lin, divisor: int) -> Key:
+    """The key of the whole part of `form / divisor`; the form's coefficients are whole."""
+    return ("d", form.terms, form.const, divisor)
+
+
+def dividend(key: Key) -> Lin:
+    """The form that the key of a whole part divides."""
+    return Lin(key[1], key[2])
+
+
 def form_variables(form: Lin) -> Iterator[Var]:
     """The variables of a linear form, with repetitions."""
     for key, _ in form.terms:
         for part in factors(key):
             if part[0] == "v":
                 yield part[2]
-            elif part[0] == "i":
+            elif part[0] in ("i", "o"):
                 yield from part[2]
+            elif part[0] == "d":
+                yield from form_variables(dividend(part))
 
 
 def renamed_form(form: Lin, names: Renaming) -> Lin:
@@ -97,8 +109,10 @@ def _renamed_key(key: Key, names: Renaming) -> Key:
     match key[0]:
         case "v":
             return ("v", key[1], names.get(key[2], key[2]))
-        case "i":
-            return ("i", key[1], tuple(names.get(arg, arg) for arg in key[2]))
+        case "i" | "o":
+            return (key[0], key[1], tuple(names.get(arg, arg) for arg in key[2]))
+        case "d":
+            return divided(renamed_form(dividend(key), names), key[3])
         case "m":
             return ("m", tuple(sorted(_renamed_key(part, names) for part in key[1])))
         case _:

@@ -2,7 +2,7 @@
 
 A variable is an integer with an axis; its value is a position of that axis. A key of a linear form
 is a tuple whose first part says what it is: a variable (perhaps under a map), a size, a parameter,
-an entry of an integer input, or a product of keys.
+an entry of an integer input, the whole part of a form divided by a number, or a product of keys.
 """
 
 from __future__ import annotations
@@ -201,6 +201,17 @@ def integer_entries(formula: Formula) -> Iterator[Key]:
         if isinstance(part, Below | Zero):
             for key, _ in part.form.terms:
                 yield from (k for k in factors(key) if k[0] == "i" and free.issuperset(k[2]))
+
+
+def guessed(formula: Formula) -> bool:
+    """Whether a formula has a key whose values z3 is free to choose: a model is no example then."""
+    return any(
+        factor[0] == "o"
+        for part in parts_of(formula)
+        if isinstance(part, Below | Zero)
+        for key, _ in part.form.terms
+        for factor in factors(key)
+    )
 
 
 def renamed(formula: Formula, names: Renaming, is_real: Callable[[Key], bool]) -> Formula:

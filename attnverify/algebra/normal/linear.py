@@ -7,10 +7,10 @@ from fractions import Fraction
 import sympy
 
 from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
-from attnverify.algebra.normal.forms import Key, Lin, lin, times
+from attnverify.algebra.normal.forms import Key, Lin, Var, divided, integral, lin, times
 from attnverify.algebra.normal.inverse import powered
 from attnverify.algebra.normal.poly import add, constant, multiply, scaled, single
-from attnverify.algebra.terms import symbol_axis
+from attnverify.algebra.terms import symbol_axis, symbol_index
 
 
 def polynomial(ctx: Context, form: Lin) -> Poly:
@@ -31,6 +31,8 @@ def _key(ctx: Context, key: Key) -> Poly:
             return single(parameter_atom(ctx, key[1]))
         case "i":
             return single(Atom("int", key[1], -1, key[2]))
+        case "d" | "o":
+            raise GaveUp("a whole part stands outside a comparison")
     result = constant(1)
     for part in key[1]:
         result = multiply(ctx, result, _key(ctx, part))
@@ -118,4 +120,35 @@ def scalar_form(ctx: Context, value: sympy.Expr, names: dict[sympy.Symbol, Lin])
                 return None
             result = times(result, base)
         return result
+    if isinstance(value, sympy.floor):
+        return _whole_part(ctx, value, names)
     return None
+
+
+def _whole_part(ctx: Context, value: sympy.floor, names: dict[sympy.Symbol, Lin]) -> Lin | None:
+    """The whole part of a form divided by a number; by anything else it is opaque."""
+    above, below = value.args[0].as_numer_denom()
+    form = scalar_form(ctx, sympy.expand(above), names)
+    if below.is_Integer and below > 0 and form is not None and _whole(ctx, form):
+        return lin({divided(form, int(below)): Fraction(1)})
+    return lin({_opaque(value, names): Fraction(1)})
+
+
+def _opaque(value: sympy.Expr, names: dict[sympy.Symbol, Lin]) -> Key:
+    """A whole number of which only this is known: equal arguments give equal values."""
+    slots: dict[sympy.Symbol, sympy.Symbol] = {}
+    args: list[Var] = []
+    for symbol in sorted(value.free_symbols, key=str):
+        if symbol in names:
+            ((_, mark, var), _) = names[symbol].terms[0]
+            slots[symbol] = sympy.Symbol(f"#{len(args)}{mark}", integer=True)
+            args.append(var)
+        elif symbol_index(symbol) is not None:
+            raise GaveUp(f"nothing binds the index {symbol}")
+    return ("o", str(value.xreplace(slots)), tuple(args))
+
+
+def _whole(ctx: Context, form: Lin) -> bool:
+    """Whether a form is a whole number by its coefficients and keys."""
+    numbers = [form.const, *(number for _, number in form.terms)]
+    return integral(form, ctx.decider.is_real) and all(n.denominator == 1 for n in numbers)

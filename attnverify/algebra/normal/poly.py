@@ -22,7 +22,7 @@ from attnverify.algebra.normal.forms import Var
 from attnverify.algebra.normal.formulas import Zero
 from attnverify.algebra.normal.match import matches, signature
 
-MOST_TERMS = 600  # a polynomial with more terms is not a proof that anybody waits for
+MOST_TERMS = 300  # a polynomial with more terms is not a proof that anybody waits for
 ONE_COEF: Coef = {(): Fraction(1)}
 
 

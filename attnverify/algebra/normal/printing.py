@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from attnverify.algebra.normal.core import Atom, Coef, Context, Poly, Term
-from attnverify.algebra.normal.forms import Key, Lin, Var
+from attnverify.algebra.normal.forms import Key, Lin, Var, dividend
 from attnverify.algebra.normal.formulas import (
     Below,
     Both,
@@ -170,7 +170,11 @@ class _Printer:
                 return Axis(key[1]).symbol
             case "p":
                 return str(key[1])
-            case "i":
+            case "i" | "o":
                 inside = ",".join(map(self.var, key[2]))
                 return f"{key[1]}[{inside}]" if inside else str(key[1])
+            case "d":
+                form = dividend(key)
+                text = self.side(form.terms, form.const)
+                return f"floor({f'({text})' if ' ' in text else text}/{key[3]})"
         return " ".join(self.key(part) for part in key[1])

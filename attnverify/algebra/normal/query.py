@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import z3
 
-from attnverify.algebra.normal.forms import Key, Lin, Var
+from attnverify.algebra.normal.forms import Key, Lin, Var, dividend
 from attnverify.algebra.normal.formulas import (
     Below,
     Both,
@@ -21,12 +21,15 @@ from attnverify.algebra.normal.formulas import (
     Negated,
     Truth,
     Zero,
+    guessed,
     integer_entries,
     opaque,
 )
 from attnverify.algebra.normal.setting import GaveUp, Setting
 
 MOST_STEPS_DOWN = 60  # towards the smallest counterexample
+
+_SORTS = {"i": "int", "o": "whole"}
 
 Z3: TypeAlias = Any  # z3 publishes no types
 Piecewise: TypeAlias = Sequence[tuple[Formula, Fraction]]  # the sum of value times [formula]
@@ -55,6 +58,7 @@ class Query:
         self.setting, self.context = setting, setting.context
         self.facts: dict[Key, Z3] = {}
         self.images: dict[str, dict[Var, Z3]] = {}
+        self.found: Z3 = None
 
     def impossible(
         self, formulas: Iterable[Formula], further: Callable[[], Z3] | None = None
@@ -92,10 +96,13 @@ class Query:
         answer = self._ask(formulas, None)
         if answer == z3.unsat:
             return None
+        if any(map(guessed, (*self.setting.hypotheses, *formulas))):
+            raise GaveUp("z3 knows no whole part of a division by what is not a number")
         if answer != z3.sat:
             raise GaveUp(
                 "z3 does not know: the predicate is not linear in indices, sizes and parameters"
             )
+        self.found = self.solver.model()
         fixed = self._least([self.size(key[1]) for key in self.facts if key[0] == "n"])
         small = [self.key(key) for key in list(self.facts) if key[0] in ("v", "p")]
         self.solver.add(fixed)
@@ -107,22 +114,22 @@ class Query:
         if not parts:
             return self.truth(value=True)
         total = z3.Sum(*parts) if len(parts) > 1 else parts[0]
-        self.solver.check()
-        best = self.solver.model().eval(total, model_completion=True)
+        best = self.found.eval(total, model_completion=True)
         for _ in range(MOST_STEPS_DOWN):
             self.solver.push()
             self.solver.add(total < best)
-            if self.solver.check() != z3.sat:
-                self.solver.pop()
-                break
-            best = self.solver.model().eval(total, model_completion=True)
+            better = self.solver.check() == z3.sat
+            # The model is kept: asked again for what it has found already, z3 may not know.
+            self.found = self.solver.model() if better else self.found
             self.solver.pop()
+            if not better:
+                break
+            best = self.found.eval(total, model_completion=True)
         self.solver.add(total <= best)
-        self.solver.check()
         return total <= best
 
     def _found(self, formulas: list[Formula]) -> Found:
-        model = self.solver.model()
+        model = self.found
 
         def value(term: Z3) -> Fraction:
             return fraction(model.eval(term, model_completion=True))
@@ -159,6 +166,9 @@ class Query:
 
     def formula(self, formula: Formula) -> Z3:
         """A formula for z3."""
+        self.setting.parts += 1
+        if self.setting.parts > self.setting.limits.parts:
+            raise GaveUp("the formulas grew too large to be asked about")
         match formula:
             case Truth(value):
                 return self.truth(value=value)
@@ -221,9 +231,12 @@ class Query:
                 return self.size(key[1])
             case "p":
                 return self._parameter(key[1])
-            case "i":
+            case "i" | "o":
                 sorts = [z3.IntSort(self.context)] * (len(key[2]) + 1)
-                return z3.Function(f"int {key[1]}", *sorts)(*map(self.var, key[2]))
+                return z3.Function(f"{_SORTS[key[0]]} {key[1]}", *sorts)(*map(self.var, key[2]))
+            case "d":
+                # z3 divides integers towards minus infinity where the divisor is positive.
+                return self.form(dividend(key)) / z3.IntVal(key[3], self.context)
             case "m":
                 return z3.Product(*map(self.key, key[1]))
         raise TypeError(f"no such key: {key!r}")
@@ -255,9 +268,16 @@ class Query:
         return rows
 
     def size(self, axis: str) -> Z3:
-        """The size of an axis, at least 1."""
+        """The size of an axis, at least 1, and as it is declared."""
         symbol = z3.Int(f"n {axis}", self.context)
+        if ("n", axis) in self.facts:
+            return symbol
         self.facts[("n", axis)] = symbol >= 1
+        declared = self.setting.declared.get(axis)
+        if declared is not None and declared.follows:
+            parts = [self.size(part.name) for part in declared.addends]
+            due = z3.Sum(*parts) if parts else z3.IntVal(declared.fixed, self.context)
+            self.facts[("n", axis)] = z3.And(symbol >= 1, symbol == due)
         return symbol
 
     def _parameter(self, name: str) -> Z3:
@@ -271,5 +291,7 @@ class Query:
         limits = [
             rule(symbol, self.number(bound)) for bound, rule in bounds if bound is not None
         ]  # fmt: skip
+        if parameter.multiple_of is not None:
+            limits.append(symbol % parameter.multiple_of == 0)
         self.facts[("p", name)] = z3.And(*limits) if limits else self.truth(value=True)
         return symbol

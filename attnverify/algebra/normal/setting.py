@@ -11,7 +11,7 @@ import z3
 
 from attnverify.algebra.normal.forms import Var
 from attnverify.algebra.normal.formulas import Formula
-from attnverify.algebra.terms import Parameter
+from attnverify.algebra.terms import Axis, Parameter
 
 
 class GaveUp(Exception):  # noqa: N818  no error: it ends a proof that costs too much or has no rule
@@ -22,13 +22,21 @@ class GaveUp(Exception):  # noqa: N818  no error: it ends a proof that costs too
 class Limits:
     """How much one proof may cost, in steps and not on a clock, so that runs repeat.
 
-    z3's own steps per query and in all, the number of queries, and the number of rewriting steps.
+    z3's own steps per query and in all, the number of queries, the number of rewriting steps, and
+    how many parts the formulas that z3 is asked about have in all.
     """
 
     steps_per_query: int = 50_000
     steps: int = 150_000
     queries: int = 400
     rewrites: int = 3_000
+    parts: int = 3_000
+
+
+class _Context(z3.Context):  # type: ignore[misc]  # z3 publishes no types
+    """A context that can be let go of where Ctrl-C comes before it is whole."""
+
+    owner = False
 
 
 @dataclass(eq=False)
@@ -38,15 +46,17 @@ class Setting:
     axis_of: Callable[[Var], str]
     parameters: Mapping[str, Parameter]
     limits: Limits
+    declared: Mapping[str, Axis] = field(default_factory=dict)
     hypotheses: tuple[Formula, ...] = ()
     one_to_one: set[str] = field(default_factory=set)
     asked: int = 0
     steps: int = 0
+    parts: int = 0
 
     @cached_property
     def context(self) -> Any:
         """z3's own state, made anew for each proof and only where one asks."""
-        return z3.Context()
+        return _Context()
 
     @property
     def spent(self) -> bool:

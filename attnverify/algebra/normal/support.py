@@ -16,6 +16,7 @@ from attnverify.algebra.normal.formulas import (
     Exists,
     Formula,
     Known,
+    Zero,
     below,
     both,
     either,
@@ -143,6 +144,11 @@ def bound_on(ctx: Context, var: Var, part: Formula) -> tuple[int, Lin] | None:
         return None
     # side * var + rest <= 0
     return (1, rest * -1) if side == 1 else (-1, rest)
+
+
+def halves(part: Formula) -> tuple[Formula, ...]:
+    """An equation as the two inequalities that it is made of; anything else as it is."""
+    return (Below(part.form), Below(part.form * -1)) if isinstance(part, Zero) else (part,)
 
 
 def never_negative(ctx: Context, poly: Poly) -> bool:

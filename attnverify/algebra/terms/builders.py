@@ -158,6 +158,44 @@ def inverse(value: object) -> Expr:
     return power(value, -1)
 
 
+def floor_div(left: object, right: object) -> Expr:
+    """The largest whole number that is at most `left / right`.
+
+    `left` is a whole number made of positions, sizes, integer parameters and numbers; `right` is
+    one that is known to be at least 1. Raises SpecError for anything else.
+    """
+    above, below = _whole(left, "left"), _whole(right, "right")
+    if not below.is_positive:
+        raise SpecError(
+            "floor_div and remainder divide by a whole number of at least 1",
+            found=str(Scalar(below)),
+            hint="declare the parameter with integer=True, ge=1",
+        )
+    return Scalar(sympy.floor(above / below))
+
+
+def remainder(left: object, right: object) -> Expr:
+    """What `floor_div(left, right)` leaves over: from 0 to `right - 1`."""
+    above, below = _whole(left, "left"), _whole(right, "right")
+    quotient = floor_div(left, right)
+    if not isinstance(quotient, Scalar):  # floor_div makes scalars alone; this narrows the type
+        raise SpecError("a remainder is of scalars", found=str(quotient))
+    return Scalar(sympy.expand(above - below * quotient.value))
+
+
+def _whole(value: object, side: str) -> sympy.Expr:
+    """A scalar that is a whole number by its form."""
+    expr = as_expr(value)
+    if isinstance(expr, Scalar) and expr.value.is_integer:
+        return expr.value
+    raise SpecError(
+        "floor_div and remainder take whole numbers: positions, sizes, integer parameters, numbers",
+        side=side,
+        found=str(expr),
+        hint="compare an integer input with products: (w * p <= x) & (x < w * p + w)",
+    )
+
+
 def indicator(where: Predicate) -> Expr:
     """1 where a predicate holds and 0 elsewhere."""
     if where == TRUE:

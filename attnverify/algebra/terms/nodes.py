@@ -102,12 +102,17 @@ class Operators:
 class Axis:
     """A named axis of symbolic size; a product axis is one axis of the array with several factors.
 
+    The size may be `fixed`, or the sum of those of two `addends` that stand one after the other.
+    What an axis is made of tells no two axes apart: axes of one name are one axis.
+
     >>> Axis("keys").size
     Scalar(value=n:keys)
     """
 
     name: str
     factors: tuple[Axis, ...] = ()
+    fixed: int | None = field(default=None, compare=False)
+    addends: tuple[Axis, ...] = field(default=(), compare=False)
 
     def __getitem__(self, name: str) -> Index:
         if not isinstance(name, str):  # without this, iterating over an axis would never end
@@ -134,6 +139,17 @@ class Axis:
     def parts(self) -> tuple[Axis, ...]:
         """The factors of a product axis, or the axis itself."""
         return self.factors or (self,)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the size follows from the declaration."""
+        return self.fixed is not None or bool(self.addends)
+
+    @property
+    def declaration(self) -> str:
+        """The size that is declared, in words; empty where it is free."""
+        parts = " + ".join(axis.name for axis in self.addends)
+        return parts if self.fixed is None else str(self.fixed)
 
     @property
     def symbol(self) -> str:
@@ -286,6 +302,25 @@ class Softmax(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Maximum(Expr):
+    """The largest `score` over places where `where` holds; a row without one gives 0."""
+
+    score: Expr
+    over: Index
+    where: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold(Expr):
+    """The tau with `sum_over [where] max(score - tau, 0) ** exponent = 1`; 0 for an empty row."""
+
+    score: Expr
+    over: Index
+    where: Predicate
+    exponent: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Indicator(Expr):
     """1 where the predicate holds, 0 elsewhere."""
 
@@ -304,6 +339,7 @@ class Parameter(Operators):
     lt: Fraction | None = None
     default: Fraction | None = None
     doc: str = field(default="", compare=False)
+    multiple_of: int | None = None
 
     @property
     def positive(self) -> bool:
@@ -313,9 +349,12 @@ class Parameter(Operators):
     @property
     def symbol(self) -> sympy.Symbol:
         """The SymPy symbol that stands for it."""
-        return sympy.Symbol(
-            self.name, integer=self.integer or None, real=True, positive=self.positive or None
-        )
+        sign = {"positive": True} if self.positive else {"nonnegative": self._not_negative or None}
+        return sympy.Symbol(self.name, integer=self.integer or None, real=True, **sign)
+
+    @property
+    def _not_negative(self) -> bool:
+        return self.ge is not None and self.ge >= 0
 
 
 def size_symbol(axis: str) -> sympy.Symbol:
