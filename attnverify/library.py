@@ -8,7 +8,8 @@ import importlib.util
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attnverify.errors import AttnverifyError, LoadError, ParameterError, SubjectError
 
 if TYPE_CHECKING:
-    from attnverify.notation import Family
+    from attnverify.family import Family
     from attnverify.spec import Spec
 
 SEARCH_PATH = "ATTNVERIFY_SPECS"
@@ -76,34 +77,64 @@ def describe(name: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def load(name: str | Spec, **values: Any) -> Spec:
+def load(name: str | Spec, *, outputs: str | Iterable[str] | None = None, **values: Any) -> Spec:
     """Load a spec by name or path; keywords choose within a family and give parameters values.
 
-    Raises LoadError where the file does not load, ParameterError for a wrong keyword.
+    `outputs` names other tensors that the spec assigns as its outputs, as a list or "O A". Raises
+    LoadError where the file does not load, ParameterError for a wrong keyword or output.
 
     >>> load("causal", align="bottom_right").name
     'causal'
+    >>> load("causal", outputs="O A").outputs
+    ('O', 'A')
     """
-    from attnverify.notation import Family  # noqa: PLC0415  specs need SymPy, finding them does not
+    from attnverify.family import Family  # noqa: PLC0415  specs need SymPy, finding them does not
     from attnverify.spec import Spec  # noqa: PLC0415  specs need SymPy, finding them does not
     from attnverify.transforms.specialise import specialise  # noqa: PLC0415  specs need SymPy, finding them does not
 
     if isinstance(name, Spec):
-        return specialise(name, values)
+        return _giving(specialise(name, values), outputs)
     if not isinstance(name, str):
         raise LoadError("a spec is given by name, by path or as a Spec", found=repr(name))
     path = find(name)
     module = _module(path)
     found = module.spec
     options = tuple(found.choices) if isinstance(found, Family) else ()
-    chosen = {key: value for key, value in values.items() if key in options}
-    member = _member(found, chosen, path) if isinstance(found, Family) else found
-    rest = {key: value for key, value in values.items() if key not in chosen}
+    rest = {key: value for key, value in values.items() if key not in options}
+    member = found
+    if isinstance(found, Family):
+        chosen, numbers = found.picked({k: v for k, v in values.items() if k in options})
+        member = _member(found, chosen, path)
+        rest.update(numbers)
     _known(member, rest, options)
     text = (module.__doc__ or "").strip()
     if not member.description:
         member = member.replace(description=text)
-    return specialise(member, rest)
+    return _giving(specialise(member, rest), outputs)
+
+
+def _giving(spec: Spec, outputs: str | Iterable[str] | None) -> Spec:
+    """The spec with other outputs among the tensors that it assigns."""
+    if outputs is None:
+        return spec
+    names = outputs.replace(",", " ").split() if isinstance(outputs, str) else list(outputs)
+    given = {entry.tensor.name for entry in spec.inputs}
+    assigned = [name for name in spec.heads if name not in given]
+    for name in names:
+        if name not in assigned:
+            near = difflib.get_close_matches(str(name), assigned, n=1)
+            raise ParameterError(
+                "the spec assigns no such output",
+                spec=spec.name,
+                found=str(name),
+                due=", ".join(assigned),
+                hint=f"did you mean {near[0]}?" if near else "",
+            )
+    if not names or len(set(names)) < len(names):
+        raise ParameterError(
+            "outputs are named once each", spec=spec.name, found=", ".join(names) or "none"
+        )
+    return spec.replace(outputs=tuple(names))
 
 
 def _member(found: Family, chosen: dict[str, Any], path: Path) -> Spec:
@@ -122,7 +153,7 @@ def _member(found: Family, chosen: dict[str, Any], path: Path) -> Spec:
 
 def choices(name: str) -> dict[str, tuple[object, ...]]:
     """The choices that a family offers, by argument; empty for a single spec."""
-    from attnverify.notation import Family  # noqa: PLC0415  specs need SymPy, finding them does not
+    from attnverify.family import Family  # noqa: PLC0415  specs need SymPy, finding them does not
 
     found = _module(find(name)).spec
     return (
@@ -132,32 +163,71 @@ def choices(name: str) -> dict[str, tuple[object, ...]]:
     )
 
 
+@dataclass(frozen=True)
+class Member:
+    """One spec that a name stands for: its title, and all the values that choose it."""
+
+    title: str
+    values: Mapping[str, Any]
+    spec: Spec
+
+
 def members(spec: str | Spec, values: Mapping[str, Any]) -> Iterator[tuple[str, Spec]]:
     """The specs that a name stands for, each with the title that tells it apart.
 
-    >>> [title for title, _ in members("causal", {})]
-    ['causal (align=top_left)', 'causal (align=bottom_right)']
+    Of a family they are few: every value of every choice stands in one of them at least, and each
+    differs from the default in as few choices as its function allows.
+
+    >>> [title for title, _ in members("local", {})]
+    ['local (align=top_left)', 'local (align=bottom_right)']
     """
     if not isinstance(spec, str):
         yield spec.name, load(spec, **values)
         return
-    options = choices(spec)
-    open_choices = {name: options[name] for name in options if name not in values}
-    for picked in itertools.product(*open_choices.values()):
-        chosen = dict(zip(open_choices, picked, strict=True))
+    for member in selections(spec, values):
+        yield member.title, member.spec
+
+
+def selections(name: str, values: Mapping[str, Any]) -> Iterator[Member]:
+    """The specs that a name stands for, each with all the values that choose it.
+
+    Of a family they are few: every value of every choice stands in one of them at least, and each
+    differs from the default in as few choices as its function allows.
+
+    >>> [dict(member.values) for member in selections("local", {})]
+    [{'align': 'top_left'}, {'align': 'bottom_right'}]
+    """
+    from attnverify.family import told  # noqa: PLC0415  specs need SymPy, finding them does not
+
+    options = {key: found for key, found in choices(name).items() if key not in values}
+    unseen = {(key, value) for key, found in options.items() for value in found}
+    for picked in _from_the_default(options):
+        if picked and not unseen & set(picked.items()):
+            continue
         try:
-            member = load(spec, **values, **chosen)
+            member = load(name, **values, **picked)
         except ParameterError:
             # A family may refuse a combination; asked for by name, it says why.
-            if not chosen:
+            if not picked:
                 raise
             continue
-        yield _title(member, {**values, **chosen}), member
+        unseen -= set(picked.items())
+        settings = {**values, **{key: told(value) for key, value in picked.items()}}
+        yield Member(_title(member, settings), settings, member)
+
+
+def _from_the_default(options: Mapping[str, tuple[object, ...]]) -> list[dict[str, Any]]:
+    """All combinations of choices, those that differ from the default in few of them first."""
+    default = {name: values[0] for name, values in options.items()}
+    found = [
+        dict(zip(options, picked, strict=True)) for picked in itertools.product(*options.values())
+    ]
+    return sorted(found, key=lambda picked: sum(picked[name] != default[name] for name in options))
 
 
 def _title(spec: Spec, values: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name}={value}" for name, value in values.items())
-    return f"{spec.name} ({told})" if told else spec.name
+    text = ", ".join(f"{name}={value}" for name, value in values.items())
+    return f"{spec.name} ({text})" if text else spec.name
 
 
 def _known(spec: Spec, values: dict[str, Any], options: tuple[str, ...]) -> None:
@@ -181,7 +251,7 @@ def _module(path: Path) -> ModuleType:
 @cache
 def _run(path: Path, _modified: int) -> ModuleType:
     """Run a spec file; whatever it raises becomes a LoadError that names the file and the line."""
-    from attnverify.notation import Family  # noqa: PLC0415  specs need SymPy, finding them does not
+    from attnverify.family import Family  # noqa: PLC0415  specs need SymPy, finding them does not
     from attnverify.spec import Spec  # noqa: PLC0415  specs need SymPy, finding them does not
 
     loader = importlib.util.spec_from_file_location(f"_attnverify_spec_{path.stem}", path)

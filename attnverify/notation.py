@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
-from attnverify.algebra.parameters import checked
+from attnverify.algebra.along import axis, concatenate, concatenated, gather, running_total
+from attnverify.algebra.functions import (
+    absolute,
+    alibi_slope,
+    maximum,
+    sign,
+    t5_bucket,
+    threshold,
+    undefined,
+)
+from attnverify.algebra.parameters import parameter
 from attnverify.algebra.predicates import TRUE, Compare, Predicate, as_predicate
 from attnverify.algebra.primitives import call
 from attnverify.algebra.terms import (
     Axis,
     Expr,
     Index,
-    Parameter,
     Softmax,
     Tensor,
     add,
     as_expr,
+    floor_div,
     indicator,
     mul,
     position,
     power,
+    remainder,
     total,
 )
 from attnverify.attention import (
     Mask,
     additive_bias,
+    alibi_bias,
     attention,
+    block_ends,
+    bucket_bias,
     causal,
+    cosine_score,
+    distance_score,
+    dot_score,
+    entmax_weights,
+    every_step,
     everything,
+    first_keys,
+    first_queries,
     given,
     grouped,
     key_lengths,
+    multi_query,
+    plus_one_weights,
+    qk_norm,
+    query_lengths,
+    relu_weights,
+    rope,
+    same_block,
+    same_document,
+    scalable_weights,
+    sigmoid_weights,
+    single,
+    sink_weights,
+    softmax_weights,
+    sparsemax_weights,
     standard,
+    top_k,
     within,
 )
-from attnverify.equations import let, previous, recur
+from attnverify.equations import Equation, let, previous, recur, running_product
 from attnverify.errors import ParameterError, SpecError
+from attnverify.family import Choice, Family, family
 from attnverify.spec import Spec
 
 
@@ -68,93 +102,6 @@ def integers(names: str) -> tuple[Tensor, ...]:
     return tuple(Tensor(name, "int") for name in names.split())
 
 
-def parameter(
-    name: str,
-    *,
-    integer: bool = False,
-    ge: float | Fraction | None = None,
-    gt: float | Fraction | None = None,
-    le: float | Fraction | None = None,
-    lt: float | Fraction | None = None,
-    default: float | Fraction | None = None,
-    doc: str = "",
-) -> Parameter:
-    """A number that the spec leaves open, with its domain.
-
-    >>> parameter("window", integer=True, ge=1).positive
-    True
-    """
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ParameterError("a parameter's name is an identifier", found=repr(name))
-    low, above, high, below, usual = (_bound(name, value) for value in (ge, gt, le, lt, default))
-    result = Parameter(name, integer, low, above, high, below, usual, doc)
-    if usual is not None:
-        checked(result, int(usual) if usual.denominator == 1 else usual, "")
-    return result
-
-
-def _bound(name: str, value: float | Fraction | None) -> Fraction | None:
-    """A bound as the decimal that it prints as."""
-    if value is None or isinstance(value, Fraction):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return Fraction(repr(float(value)))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Fraction(value)
-    raise ParameterError(f"a bound of '{name}' is a finite number or None", found=repr(value))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The values that a family's argument may take; the first is the default."""
-
-    values: tuple[object, ...]
-
-    def __init__(self, *values: object) -> None:
-        if not values:
-            raise ParameterError("a Choice offers at least one value", found="Choice()")
-        object.__setattr__(self, "values", values)
-
-
-@dataclass(frozen=True)
-class Family:
-    """Specs that differ in their equations by named choices."""
-
-    build: Callable[..., Spec]
-    choices: dict[str, Choice]
-
-    def spec(self, **given: object) -> Spec:
-        """The member with these choices; ParameterError for a value that is not on offer."""
-        picked = {name: choice.values[0] for name, choice in self.choices.items()}
-        for name, value in given.items():
-            if name not in self.choices:
-                raise ParameterError("an unknown choice", found=name, due=", ".join(self.choices))
-            allowed = self.choices[name].values
-            if not any(type(value) is type(option) and value == option for option in allowed):
-                raise ParameterError(
-                    f"'{name}' cannot take this value",
-                    found=repr(value),
-                    due=" or ".join(map(repr, allowed)),
-                )
-            picked[name] = value
-        member = self.build(**picked)
-        if not isinstance(member, Spec):
-            raise SpecError("a family's function returns a Spec", found=type(member).__name__)
-        return member.replace(choices=picked)
-
-
-def family(build: Callable[..., Spec], **choices: Choice) -> Family:
-    """A family of specs: `build` is called with one value of each choice."""
-    for name, choice in choices.items():
-        if not isinstance(choice, Choice):
-            raise ParameterError(
-                "a family's argument is a Choice",
-                found=f"{name}={choice!r}",
-                hint=f"write {name}=Choice(...)",
-            )
-    return Family(build, choices)
-
-
 def softmax(score: Expr, over: Index, where: object = TRUE) -> Softmax:
     """exp(score) over its sum along `over`, both where `where` holds; an empty row gives 0."""
     if not isinstance(over, Index):
@@ -163,7 +110,7 @@ def softmax(score: Expr, over: Index, where: object = TRUE) -> Softmax:
 
 
 def where(predicate: object, value: object = 1, otherwise: object = 0) -> Expr:
-    """`value` where the predicate holds, `otherwise` elsewhere (both finite)."""
+    """`value` where the predicate holds, `otherwise` elsewhere."""
     condition = as_predicate(predicate)
     kept = mul(indicator(condition), value)
     if as_expr(otherwise) == as_expr(0):
@@ -254,23 +201,44 @@ def elu_plus_one(value: object) -> Expr:
 __all__ = [
     "Axis",
     "Choice",
+    "Equation",
     "Family",
+    "Index",
     "Mask",
     "ParameterError",
+    "Predicate",
     "Spec",
+    "Tensor",
+    "absolute",
     "additive_bias",
+    "alibi_bias",
+    "alibi_slope",
     "attention",
     "axes",
+    "axis",
+    "block_ends",
     "booleans",
+    "bucket_bias",
     "causal",
     "clip",
+    "concatenate",
+    "concatenated",
     "cos",
+    "cosine_score",
+    "distance_score",
+    "dot_score",
     "elu_plus_one",
+    "entmax_weights",
     "eq",
     "erf",
+    "every_step",
     "everything",
     "exp",
     "family",
+    "first_keys",
+    "first_queries",
+    "floor_div",
+    "gather",
     "given",
     "grouped",
     "integers",
@@ -279,21 +247,44 @@ __all__ = [
     "let",
     "log",
     "logistic",
+    "maximum",
+    "multi_query",
     "ne",
     "parameter",
+    "plus_one_weights",
     "position",
     "previous",
+    "qk_norm",
+    "query_lengths",
     "recur",
     "relu",
+    "relu_weights",
+    "remainder",
+    "rope",
+    "running_product",
+    "running_total",
+    "same_block",
+    "same_document",
+    "scalable_weights",
+    "sigmoid_weights",
+    "sign",
     "sin",
+    "single",
+    "sink_weights",
     "smaller",
     "softmax",
+    "softmax_weights",
+    "sparsemax_weights",
     "sqrt",
     "standard",
     "stop_gradient",
+    "t5_bucket",
     "tanh",
     "tensors",
+    "threshold",
+    "top_k",
     "total",
+    "undefined",
     "where",
     "within",
 ]
