@@ -1,19 +1,21 @@
-"""Scaled dot-product attention over all keys (Vaswani et al. 2017, eq. 1)."""
+"""Scaled dot-product attention over all keys (Vaswani et al. 2017, eq. 1).
 
-from attnverify.notation import Spec, axes, let, softmax, sqrt, tensors, total
+`dropout=True` drops the weights that the boolean input `drop` (True = keep) says and divides the
+others by 1 - p. `lse_base` is the base of the log-sum-exp L, an output where it is asked for.
+"""
 
-batch, heads, queries, keys, key_dim, value_dim = axes("batch heads queries keys key_dim value_dim")
-b, h, i, j = batch["b"], heads["h"], queries["i"], keys["j"]
-k, c = key_dim["k"], value_dim["c"]
-Q, K, V, S, A, O = tensors("Q K V S A O")
+from attnverify.notation import Choice, ParameterError, Spec, attention, family, parameter
 
-spec = Spec(
-    "global",
-    inputs=[Q[b, h, i, k], K[b, h, j, k], V[b, h, j, c]],
-    equations=[
-        let(S[b, h, i, j], total(Q[b, h, i, k] * K[b, h, j, k], over=k) / sqrt(key_dim.size)),
-        let(A[b, h, i, j], softmax(S[b, h, i, j], over=j)),
-        let(O[b, h, i, c], total(A[b, h, i, j] * V[b, h, j, c], over=j)),
-    ],
-    outputs=[O],
-)
+p = parameter("p", ge=0, lt=1, doc="probability of dropping a weight")
+
+
+def build(dropout: bool, lse_base: object) -> Spec:
+    """Global attention, with or without dropout."""
+    if dropout and lse_base != "e":
+        raise ParameterError("dropout leaves the log-sum-exp as it is", found=f"{lse_base=}")
+    if dropout:
+        return attention("global", dropout=p, parameters=[p])
+    return attention("global", lse_base=lse_base)
+
+
+spec = family(build, dropout=Choice(False, True), lse_base=Choice("e", 2))

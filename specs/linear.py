@@ -1,4 +1,4 @@
-"""Linear attention with feature map elu(x) + 1 (Katharopoulos et al. 2020, eqs. 5 and 8 to 12).
+"""Linear attention with feature map elu(x) + 1 (Katharopoulos et al. 2020, eqs. 5 to 12, 16 to 20).
 
 `form="parallel"` weighs keys by phi(q).phi(k); `form="recurrent"` carries the running sums of
 phi(k) v and phi(k) along the sequence. The two are equal. Causal attention has one axis for queries

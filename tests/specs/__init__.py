@@ -1,0 +1,1 @@
+"""Specs against references that are written from their papers with plain loops."""
