@@ -265,7 +265,7 @@ def with_input(spec: Spec, name: str, replacement: Expr, extra: Iterable[Entry] 
     changed = _unused(f"{name}_new", {*spec.heads, *(e.tensor.name for e in extra)})
     names = {name: changed}
     head = Entry(Tensor(changed, declared.tensor.kind), declared.places)
-    rows = tuple(_renamed(row, names) for row in spec.equations)
+    rows = tuple(renamed(row, names) for row in spec.equations)
     used = {**dict.fromkeys(spec.inputs), **dict.fromkeys(extra)}
     return spec.replace(inputs=tuple(used), equations=(Equation(head, replacement), *rows))
 
@@ -273,15 +273,11 @@ def with_input(spec: Spec, name: str, replacement: Expr, extra: Iterable[Entry] 
 def beside(spec: Spec, other: Spec, mark: str = "_2") -> tuple[Spec, dict[str, str]]:
     """One spec with the equations of both, and the new names of what `other` assigns.
 
-    Inputs and parameters of equal name are shared; what `other` assigns gets `mark`.
+    Inputs and parameters of equal name are shared, and so is what both compute in the same way;
+    what else `other` assigns gets `mark`.
     Raises ParameterError for a parameter with two domains, SpecError for an input with two shapes.
     """
-    taken = set(spec.heads) | {entry.tensor.name for entry in other.inputs}
-    names: dict[str, str] = {}
-    for row in other.equations:
-        for equation in equations_of(row):
-            names[equation.name] = _unused(equation.name + mark, taken)
-            taken.add(names[equation.name])
+    rows, names = _beside(spec, other, mark)
     shared = {entry.tensor.name: entry for entry in spec.inputs}
     extra = tuple(entry for entry in other.inputs if entry.tensor.name not in shared)
     known = {parameter.name: parameter for parameter in spec.parameters}
@@ -296,11 +292,38 @@ def beside(spec: Spec, other: Spec, mark: str = "_2") -> tuple[Spec, dict[str, s
     joint = Spec(
         f"{spec.name} beside {other.name}",
         inputs=(*spec.inputs, *extra),
-        equations=(*spec.equations, *(_renamed(row, names) for row in other.equations)),
-        outputs=(*spec.outputs, *(names[out] for out in other.outputs if out in names)),
+        equations=(*spec.equations, *rows),
+        outputs=tuple(
+            dict.fromkeys((*spec.outputs, *(names[out] for out in other.outputs if out in names)))
+        ),
         parameters=(*spec.parameters, *(p for p in other.parameters if p.name not in known)),
     )
     return joint, names
+
+
+def _beside(spec: Spec, other: Spec, mark: str) -> tuple[list[Row], dict[str, str]]:
+    """The rows that `other` adds to a spec, and what each name that it assigns is called there."""
+    taken = set(spec.heads) | {entry.tensor.name for entry in other.inputs}
+    known = {_content(row): row for row in spec.equations}
+    names: dict[str, str] = {}
+    added: list[Row] = []
+    for row in other.equations:
+        same = known.get(_content(renamed(row, names)))
+        for n, equation in enumerate(equations_of(row)):
+            if same is not None:
+                names[equation.name] = equations_of(same)[n].name
+                continue
+            names[equation.name] = _unused(equation.name + mark, taken)
+            taken.add(names[equation.name])
+        if same is None:
+            added.append(renamed(row, names))
+    return added, names
+
+
+def _content(row: Row) -> object:
+    """What a row computes, without the names that it gives to it."""
+    own = {equation.name: f"#{n}" for n, equation in enumerate(equations_of(row))}
+    return renamed(row, own)
 
 
 def _unused(wanted: str, taken: Iterable[str]) -> str:
@@ -310,8 +333,8 @@ def _unused(wanted: str, taken: Iterable[str]) -> str:
     return name
 
 
-def _renamed(row: Row, names: Mapping[str, str]) -> Row:
-    """The equation or recurrence with tensors renamed."""
+def renamed(row: Row, names: Mapping[str, str]) -> Row:
+    """The equation or recurrence with tensors renamed; what `names` lacks keeps its name."""
     if isinstance(row, Recurrence):
         steps = tuple(
             Equation(_entry(step.head, names), _tensors(step.body, names)) for step in row.steps

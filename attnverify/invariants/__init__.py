@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attnverify.algebra.predicates import conjunction
-from attnverify.algebra.terms import as_expr, indicator
-from attnverify.invariants import backward, forward
-from attnverify.invariants.roles import SEQUENCES, Roles, linear_in, roles
-from attnverify.provers.normal import prove
+from attnverify.equations import Recurrence
+from attnverify.invariants import backward, forward, symmetry, weights
+from attnverify.invariants.forms import linear_in
+from attnverify.invariants.reach import only_through
+from attnverify.invariants.roles import Roles, roles
 from attnverify.spec import Spec
 from attnverify.statement import Statement, inline
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """What an invariant needs, and the reason to give where a spec lacks it."""
+    """What an invariant needs, and the reason to give where a spec lacks it.
+
+    What is `expected` is a condition of its truth, not of its words: a spec without it may still
+    announce that the invariant fails, and is then asked.
+    """
 
     met: Callable[[Roles], bool]
     reason: str
+    expected: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,17 +41,6 @@ class Invariant:
     statements: Callable[[Roles], list[Statement]]
 
 
-def _ordered(parts: Roles) -> bool:
-    """Whether no position sees a later one: by the mask, or because positions are steps in time."""
-    if parts.weights is None:
-        return bool(parts.spec.announces) and bool(parts.along("time"))
-    if not parts.masked or not any(i.axis.name == "queries" for i in parts.weights_head.indices):
-        return False
-    row = next(i for i in parts.weights_head.indices if i.axis.name == "queries")
-    later = indicator(conjunction(parts.where, as_expr(parts.softmax.at) > as_expr(row)))
-    return prove(Statement("order", "zero", parts.spec, later)).proved
-
-
 def _linear_values(parts: Roles) -> bool:
     names = {e.tensor.name for e in parts.value_inputs}
     if parts.recurrent or len(names) != 1:
@@ -54,24 +48,78 @@ def _linear_values(parts: Roles) -> bool:
     return linear_in(inline(parts.spec, parts.output), names)
 
 
-def _bilinear(parts: Roles) -> bool:
-    if not parts.key_inputs:
-        return False
-    keys = {e.tensor.name for e in parts.key_inputs}
-    queries = backward.query_names(parts)
-    return len(keys) == len(queries) == 1 and parts.bilinear_score(*keys, *queries)
+def _scored(parts: Roles) -> bool:
+    """Whether every attention has scores that an equation outside recurrences assigns."""
+    states = {
+        step.name for s in parts.spec.equations if isinstance(s, Recurrence) for step in s.steps
+    }
+    found = [site.scores for site in parts.attentions]
+    names = {score.head.tensor.name for scores in found for score in scores}
+    return bool(found) and all(found) and not names & states
+
+
+def _through_weights(parts: Roles) -> bool:
+    """Whether scores reach every output through their weights alone: a log-sum-exp does not."""
+    return all(
+        only_through(parts.spec, [s.head.tensor.name for s in site.scores], [site.weights.name])
+        for site in parts.attentions
+    )
 
 
 REQUIREMENTS = {
-    "weights": Requirement(lambda r: r.weights is not None, "no softmax weights"),
-    "mask": Requirement(lambda r: r.masked, "no mask: every query sees every key"),
+    "weights": Requirement(
+        lambda r: r.weights is not None,
+        "no softmax weights, and no equation A that is summed against values",
+    ),
+    "mask": Requirement(
+        lambda r: any(site.masked for site in r.attentions), "no mask: every query sees every key"
+    ),
     "no recurrence": Requirement(
         lambda r: not r.recurrent, "a recurrence has no closed definition"
     ),
-    "order": Requirement(_ordered, "a query may see keys after its own index"),
+    "key side": Requirement(
+        forward.masks_a_side, "no key or value input whose places a mask hides from the output"
+    ),
+    "keys and values alone": Requirement(
+        forward.hides,
+        "keys reach the output by other ways than through masked scores and values",
+        expected=True,
+    ),
+    "positions": Requirement(
+        forward.positioned, "a query may see keys after its own index, and time is not an axis"
+    ),
+    "order": Requirement(
+        forward.ordered,
+        "a query may see keys after its own index, or the form does not say",
+        expected=True,
+    ),
+    "scores": Requirement(_scored, "no scores S from which all weights follow"),
+    "scores through weights": Requirement(
+        _through_weights, "scores reach an output by other ways than the weights"
+    ),
+    "row sums": Requirement(
+        lambda r: "L" in r.spec.heads and len(r.scores) == 1 and not r.recurrent,
+        "no equation L of log-sum-exp over one array of scores",
+    ),
+    "sums of keys": Requirement(
+        weights.log_of_keys,
+        "L is not the natural logarithm of a sum over the keys alone",
+        expected=True,
+    ),
+    "sink": Requirement(
+        lambda r: any(weights.whole_row(r, site) is not None for site in r.attentions),
+        "nothing beside the keys has a share in the normaliser",
+    ),
+    "keys": Requirement(lambda r: bool(r.key_inputs), "no input is read at the key's place alone"),
     "affine keys": Requirement(
-        lambda r: bool(r.key_inputs) and all(r.affine_score(e.tensor.name) for e in r.key_inputs),
+        lambda r: all(map(r.affine_score, r.key_inputs)),
         "scores are not affine in the keys with coefficients common to all keys",
+        expected=True,
+    ),
+    "keys through scores": Requirement(
+        lambda r: r.through_scores(r.key_inputs),
+        "key inputs reach the output by other ways than the scores",
+        expected=True,
     ),
     "direct values": Requirement(
         lambda r: r.direct_values is not None, "the output is not the sum of weights times an input"
@@ -79,36 +127,72 @@ REQUIREMENTS = {
     "linear values": Requirement(
         _linear_values, "the output is not linear in one value input by its form"
     ),
-    "bilinear scores": Requirement(
-        _bilinear,
-        "scores are not bilinear in query inputs and key inputs",
+    "two sides": Requirement(
+        lambda r: bool(r.key_inputs) and bool(r.query_inputs),
+        "scores do not read queries and keys from inputs of their own",
+    ),
+    "balanced scores": Requirement(
+        lambda r: r.balanced,
+        "scores change when queries are scaled up and keys down by one factor",
+        expected=True,
+    ),
+    "queries through scores": Requirement(
+        lambda r: r.through_scores(r.key_inputs, r.query_inputs),
+        "query or key inputs reach the output by other ways than the scores",
+        expected=True,
     ),
     "sequence": Requirement(
-        lambda r: any(axis.name in SEQUENCES for axis in r.spec.axes), "no axis of positions"
+        lambda r: bool(symmetry.moving(r)),
+        "no input runs along positions, or they are part of a product axis",
+    ),
+    "batch": Requirement(
+        lambda r: symmetry.separate(r, "batch"), "inputs and output share no simple batch axis"
+    ),
+    "heads": Requirement(
+        lambda r: symmetry.separate(r, "heads"), "inputs and output share no simple axis of heads"
+    ),
+    "unmixed heads": Requirement(
+        lambda r: not symmetry.mixed(r, "heads"),
+        "heads are mixed: a sum runs over them",
+        expected=True,
+    ),
+    "uncounted heads": Requirement(
+        lambda r: not symmetry.counted(r, "heads"),
+        "the number of a head enters its own formula",
+        expected=True,
     ),
 }
 
 INVARIANTS = (
-    Invariant("weights are not negative", "A >= 0", ("weights",), forward.nonnegative),
+    Invariant("weights are not negative", "A >= 0", ("weights",), weights.nonnegative),
+    Invariant("weights are at most one", "A <= 1", ("weights",), weights.at_most_one),
     Invariant(
         "rows sum to one",
         "sum_j A_ij = 1 where row i sees a key, else 0",
         ("weights",),
-        forward.row_sums,
+        weights.row_sums,
+    ),
+    Invariant(
+        "rows and sink sum to one",
+        "sum_j A_ij and the sink's share are 1",
+        ("weights", "sink"),
+        weights.sink_sums,
     ),
     Invariant(
         "masked weights are zero",
         "A_ij = 0 where the mask hides j",
         ("weights", "mask"),
-        forward.hidden_weights,
+        weights.hidden_weights,
     ),
     Invariant(
         "masked keys have no influence",
         "dO_i/d(k_j, v_j) = 0 where the mask hides j",
-        ("weights", "mask", "no recurrence"),
+        ("weights", "mask", "no recurrence", "key side", "keys and values alone"),
         forward.hidden_influence,
     ),
-    Invariant("causality", "dO_i/d(k_j, v_j) = 0 for j > i", ("order",), forward.causality),
+    Invariant(
+        "causality", "dO_i/d(k_j, v_j) = 0 for j > i", ("positions", "order"), forward.causality
+    ),
     Invariant(
         "convex hull",
         "O_i lies between the least and the largest visible V_j",
@@ -124,24 +208,44 @@ INVARIANTS = (
     Invariant(
         "value shift", "V + 1c^T adds c to O", ("weights", "direct values"), forward.value_shift
     ),
-    Invariant("key shift", "K + 1c^T leaves A", ("weights", "affine keys"), forward.key_shift),
-    Invariant("score shift", "S + r_i leaves A", ("weights",), forward.score_shift),
+    Invariant(
+        "key shift", "K + 1c^T leaves A", ("weights", "keys", "affine keys"), weights.key_shift
+    ),
+    Invariant("score shift", "S + r_i leaves A", ("weights", "scores"), weights.score_shift),
+    Invariant(
+        "log-sum-exp shift",
+        "S + r_i adds r_i to L_i",
+        ("weights", "scores", "row sums", "sums of keys"),
+        weights.log_sum_exp_shift,
+    ),
     Invariant(
         "permutation equivariance",
         "permuting positions permutes the output along with them",
         ("sequence",),
-        forward.permutation,
+        symmetry.permutation,
+    ),
+    Invariant(
+        "batch independence",
+        "O of one batch entry depends on the inputs of that entry alone",
+        ("batch",),
+        symmetry.batch_independence,
+    ),
+    Invariant(
+        "head independence",
+        "O of one head depends on the inputs of that head alone",
+        ("heads", "unmixed heads", "uncounted heads"),
+        symmetry.head_independence,
     ),
     Invariant(
         "score gradients sum to zero",
         "sum_j dS_ij = 0",
-        ("weights", "no recurrence"),
+        ("weights", "scores", "scores through weights"),
         backward.score_gradients,
     ),
     Invariant(
         "key gradients sum to zero",
         "sum_j dK_j = 0",
-        ("weights", "affine keys"),
+        ("weights", "keys", "affine keys", "keys through scores", "scores through weights"),
         backward.key_gradients,
     ),
     Invariant(
@@ -153,7 +257,7 @@ INVARIANTS = (
     Invariant(
         "<dQ, Q> = <dK, K>",
         "the scores' Euler identity",
-        ("weights", "bilinear scores"),
+        ("weights", "two sides", "balanced scores", "queries through scores"),
         backward.euler,
     ),
     Invariant(
@@ -170,10 +274,10 @@ def applicable(spec: Spec) -> list[tuple[Invariant, str]]:
     parts = roles(spec)
     rows = []
     for invariant in INVARIANTS:
-        unmet = [
-            REQUIREMENTS[need] for need in invariant.needs if not REQUIREMENTS[need].met(parts)
-        ]
-        rows.append((invariant, unmet[0].reason if unmet else ""))
+        needs = [REQUIREMENTS[need] for need in invariant.needs]
+        asked = [need for need in needs if not (need.expected and invariant.name in spec.announces)]
+        unmet = next((need.reason for need in asked if not need.met(parts)), "")
+        rows.append((invariant, unmet))
     return rows
 
 

@@ -5,27 +5,40 @@ Each is a claim about the gradient spec, whose names are those of the spec with 
 
 from __future__ import annotations
 
-from attnverify.algebra.terms import Entry, Expr, Tensor, add, mul, total
-from attnverify.invariants.forward import sees
-from attnverify.invariants.roles import SEQUENCES, Roles
+from collections.abc import Iterable
+
+from attnverify.algebra.rewrite import rename
+from attnverify.algebra.terms import Entry, Expr, Index, Softmax, Tensor, add, mul, total
+from attnverify.equations import Equation
+from attnverify.invariants.changes import filled
+from attnverify.invariants.roles import Roles
+from attnverify.invariants.sites import Score
 from attnverify.spec import Spec
 from attnverify.statement import Statement
-from attnverify.transforms.gradient import dependents, gradient
+from attnverify.transforms.gradient import gradient
+from attnverify.transforms.relabel import cut
 
 
 def score_gradients(roles: Roles) -> list[Statement]:
     """Sum over keys of dS is 0."""
-    spec = gradient(roles.spec)
-    score = roles.softmax.score
-    name = f"d{score.tensor.name}" if isinstance(score, Entry) else ""
-    head = spec.heads[name]
-    keys = next(i for i in head.indices if i.axis == roles.softmax.over.axis)
-    return [Statement("score gradients sum to zero", "zero", spec, total(head, keys))]
+    return [
+        _score_gradient(roles, score, score.softmax or site.weights)
+        for site in roles.attentions
+        for score in site.scores
+    ]
+
+
+def _score_gradient(roles: Roles, score: Score, weights: Equation) -> Statement:
+    """The claim for any cotangent of the weights, through which alone scores reach the outputs."""
+    name = score.head.tensor.name
+    spec = gradient(cut(roles.spec, name, outputs=(weights.name,)), wrt=name)
+    left = _over(spec, name, score.head, score.keys)
+    return Statement("score gradients sum to zero", "zero", spec, left)
 
 
 def key_gradients(roles: Roles) -> list[Statement]:
     """Sum over keys of dK is 0."""
-    spec = gradient(roles.spec)
+    spec = gradient(roles.spec, wrt=_names(roles.key_inputs))
     return [
         Statement("key gradients sum to zero", "zero", spec, _over_keys(roles, spec, entry))
         for entry in roles.key_inputs
@@ -34,62 +47,66 @@ def key_gradients(roles: Roles) -> list[Statement]:
 
 def value_gradients(roles: Roles) -> list[Statement]:
     """Sum over keys of dV is the sum over queries of dO, of rows that see a key."""
-    spec = gradient(roles.spec)
-    entry, out = roles.direct_values, roles.output
-    if entry is None:
-        raise LookupError("the output is not the sum of weights times an input")
-    kept = {i.axis for i in entry.indices} - {roles.softmax.over.axis}
+    entry, out = _values(roles), roles.output
+    spec = gradient(roles.spec.replace(outputs=(out.tensor.name,)), wrt=entry.tensor.name)
+    kept = {i.axis for i in entry.indices} - {i.axis for i in roles.key_places(entry)}
     summed = tuple(i for i in out.indices if i.axis not in kept)
-    cotangent = Entry(Tensor(f"d{out.tensor.name}"), out.places)
-    right = total(mul(cotangent, sees(roles)), summed)
-    return [
-        Statement(
-            "value gradients sum to output cotangents",
-            "equal",
-            spec,
-            _over_keys(roles, spec, entry),
-            right,
-        )
-    ]
+    left = _over_keys(roles, spec, entry)
+    right = total(mul(_cotangent(out), filled(roles)), summed)
+    return [Statement("value gradients sum to output cotangents", "equal", spec, left, right)]
 
 
 def euler(roles: Roles) -> list[Statement]:
-    """<dQ, Q> = <dK, K> where scores are bilinear in query and key inputs."""
-    spec = gradient(roles.spec)
-    query = [e for e in roles.real_inputs if e.tensor.name in query_names(roles)]
-    left = add(*(_inner(spec, entry) for entry in query))
+    """<dQ, Q> = <dK, K>: scores stay when queries are scaled by t and keys by 1/t."""
+    names = _names((*roles.query_inputs, *roles.key_inputs))
+    spec = gradient(roles.spec, wrt=names)
+    left = add(*(_inner(spec, entry) for entry in roles.query_inputs))
     right = add(*(_inner(spec, entry) for entry in roles.key_inputs))
     return [Statement("<dQ, Q> = <dK, K>", "equal", spec, left, right)]
 
 
 def row_term(roles: Roles) -> list[Statement]:
     """D_i = sum_j A_ij dA_ij is also sum_c dO_ic O_ic (FlashAttention's preprocess step)."""
-    spec = gradient(roles.spec)
-    if "D" not in spec.heads:
-        raise LookupError("the gradient has no row term")
-    head, out = spec.heads["D"], roles.output
-    channels = tuple(i for i in out.indices if i not in head.indices)
-    cotangent = Entry(Tensor(f"d{out.tensor.name}"), out.places)
-    forward = roles.spec.equation(out.tensor.name).body
-    return [Statement("row term", "equal", spec, head, total(mul(cotangent, forward), channels))]
+    weights, out = roles.main.weights, roles.output
+    forward = roles.weighted_sum
+    channels = tuple(i for i in out.indices if i not in roles.at_output.values())
+    right = total(mul(_cotangent(out), forward), channels)
+    if isinstance(weights.body, Softmax) and len(roles.scores) == 1:
+        # The gradient of a softmax has the row term as an equation of its own.
+        name = roles.scores[0].head.tensor.name
+        spec = gradient(cut(roles.spec, name, outputs=(out.tensor.name,)), wrt=name)
+        left: Expr = spec.heads["D"]
+    else:
+        spec = gradient(cut(roles.spec, weights.name, outputs=(out.tensor.name,)), wrt=weights.name)
+        head = spec.heads[f"d{weights.name}"]
+        left = total(mul(head, Entry(weights.head.tensor, head.places)), roles.keys)
+    return [Statement("row term", "equal", spec, rename(left, roles.at_output), right)]
 
 
-def query_names(roles: Roles) -> set[str]:
-    """Real inputs along a sequence that the scores depend on, other than along the keys."""
-    score = roles.softmax.score
-    name = score.tensor.name if isinstance(score, Entry) else ""
-    keys = {e.tensor.name for e in (*roles.key_inputs, *roles.value_inputs)}
-    found = {
-        e.tensor.name for e in roles.real_inputs if name in dependents(roles.spec, [e.tensor.name])
-    }
-    along = {n for n in found if any(i.axis.name in SEQUENCES for i in roles.spec.heads[n].indices)}
-    return along - keys
+def _values(roles: Roles) -> Entry:
+    if roles.direct_values is None:
+        raise LookupError("the output is not the sum of weights times an input")
+    return roles.direct_values
+
+
+def _names(found: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(entry.tensor.name for entry in found)
+
+
+def _cotangent(out: Entry) -> Entry:
+    return Entry(Tensor(f"d{out.tensor.name}"), out.places)
 
 
 def _over_keys(roles: Roles, spec: Spec, entry: Entry) -> Expr:
     """The sum over keys of an input's gradient."""
-    head = spec.heads[f"d{entry.tensor.name}"]
-    return total(head, next(i for i in head.indices if i.axis == roles.softmax.over.axis))
+    return _over(spec, entry.tensor.name, entry, roles.key_places(entry))
+
+
+def _over(spec: Spec, name: str, declared: Entry, keys: tuple[Index, ...]) -> Expr:
+    """The sum of a gradient over those of its indices that stand for the key."""
+    head = spec.heads[f"d{name}"]
+    at = dict(zip(declared.indices, head.indices, strict=True))
+    return total(head, tuple(at[key] for key in keys))
 
 
 def _inner(spec: Spec, entry: Entry) -> Expr:

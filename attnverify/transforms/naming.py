@@ -1,4 +1,4 @@
-"""Name every softmax: each stands alone on the right of an equation, its score an entry.
+"""Name every softmax and threshold: each stands alone in an equation, its score an entry.
 
 Reverse and forward mode then state the softmax rule once, in terms of the weights that were already
 computed, which is how people write it: dS = A (dA - row term).
@@ -7,9 +7,10 @@ computed, which is how people write it: dS = A (dA - row term).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from attnverify.algebra.rewrite import free, rebuild, rename, rename_in
-from attnverify.algebra.terms import Entry, Expr, Index, Softmax, Tensor
+from attnverify.algebra.terms import Entry, Expr, Index, Softmax, Tensor, Threshold
 from attnverify.equations import Equation, Recurrence, Statement
 from attnverify.spec import Spec
 
@@ -41,7 +42,7 @@ def cotangent_name(name: str, taken: Iterable[str]) -> str:
 
 
 def name_softmaxes(spec: Spec) -> Spec:
-    """The same spec with each softmax an equation of its own, over a score that is an entry."""
+    """The same spec with each softmax and threshold an equation of its own, its score an entry."""
     names = _Names(set(spec.heads))
     statements: list[Statement] = []
     for statement in spec.equations:
@@ -77,20 +78,23 @@ class _Names:
         """
         before: list[Equation] = []
         body = equation.body
-        if isinstance(body, Softmax):
+        if isinstance(body, Softmax | Threshold):
             return self._root(equation, body, along)
         body = self._lift(body, before, along)
         return [*before, Equation(equation.head, body)]
 
     def _lift(self, body: Expr, before: list[Equation], along: Index | None) -> Expr:
-        if isinstance(body, Softmax):
-            head = Entry(self.fresh("A"), _places(body, along))
+        if isinstance(body, Softmax | Threshold):
+            wanted = "A" if isinstance(body, Softmax) else "T"
+            head = Entry(self.fresh(wanted), _places(body, along))
             before += self.split(Equation(head, body), along)
             return head
         return rebuild(body, lambda child: self._lift(child, before, along))
 
-    def _root(self, equation: Equation, body: Softmax, along: Index | None) -> list[Equation]:
-        body = read_at_bound(body)
+    def _root(
+        self, equation: Equation, body: Softmax | Threshold, along: Index | None
+    ) -> list[Equation]:
+        body = read_at_bound(body) if isinstance(body, Softmax) else body
         if isinstance(body.score, Entry):
             return [Equation(equation.head, body)]
         before: list[Equation] = []
@@ -101,7 +105,7 @@ class _Names:
         return [
             *before,
             Equation(head, score),
-            Equation(equation.head, Softmax(head, body.over, body.where, body.at)),
+            Equation(equation.head, replace(body, score=head)),
         ]
 
 
