@@ -22,15 +22,23 @@ if TYPE_CHECKING:
     from attnverify.store import Run
     from attnverify.verdict import Section, Verdict
 
+# So many equations make a spec one that takes long.
+HEAVY = 24
+
 
 @dataclass(frozen=True)
 class Task:
-    """One spec to be verified, with all that its verdicts depend on."""
+    """One member of a spec's family to be verified, with all that its verdicts depend on.
+
+    Tasks of more weight are begun first, so that none is left for the end.
+    """
 
     spec: str
     values: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     examples: int | None = None
+    title: str = ""
+    weight: int = 0
 
     def command(self) -> str:
         """The command that verifies it again."""
@@ -40,6 +48,18 @@ class Task:
         if self.examples is not None:
             words += ["--examples", str(self.examples)]
         return join([*words, *assignments(self.values)])
+
+
+def tasks_of(name: str, values: dict[str, Any], seed: int, examples: int | None) -> Iterator[Task]:
+    """A task for each member that a name stands for."""
+    from attnverify.library import selections
+    from attnverify.verify import share
+
+    found = list(selections(name, values))
+    for member in found:
+        weight = len(list(member.spec.expressions())) // HEAVY
+        cases = examples or share(len(found))
+        yield Task(name, dict(member.values), seed, cases, member.title, weight)
 
 
 def assignments(values: dict[str, Any]) -> list[str]:
@@ -59,11 +79,12 @@ def verify(
     *,
     assigned: Set = None,
     examples: Annotated[
-        int | None, typer.Option("--examples", min=1, help="Cases to draw for each statement.")
+        int | None,
+        typer.Option("--examples", min=1, help="Cases to draw for each member of a spec."),
     ] = None,
     seed: Seed = 0,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Specs at once; one per core unless told.")
+        int | None, typer.Option("--jobs", min=1, help="Members at once; one per core unless told.")
     ] = None,
     json: Json = None,
     html: Html = None,
@@ -84,7 +105,7 @@ def verify(
     names = list(dict.fromkeys(specs or av.catalog()))
     for name in names:
         av.load(name, **values)
-    tasks = [Task(name, values, seed, examples) for name in names]
+    tasks = [task for name in names for task in tasks_of(name, values, seed, examples)]
     told = {"command": "verify", "specs": names, "set": values, "seed": seed, "examples": examples}
     run = kept.begin(told, {"attnverify": av.__version__}, store)
     out = console()
@@ -100,7 +121,7 @@ def verify(
                     count += len(section.verdicts)
                     if not quiet:
                         listing(out, section)
-        report = read_back(run, out, [av.load(name, **values).name for name in names])
+        report = read_back(run, out, [task.title for task in tasks])
         if len(report.verdicts) != count:
             found = f"{len(report.verdicts)} verdicts in it, {count} were given"
             raise ReportError("the store is not whole", store=store, found=found)
@@ -110,7 +131,7 @@ def verify(
 
 
 def _names(tasks: list[Task]) -> str:
-    return ", ".join(Path(task.spec).stem for task in tasks)
+    return ", ".join(task.title for task in tasks)
 
 
 Running = Callable[[list[Task], int], None]
@@ -119,24 +140,30 @@ Running = Callable[[list[Task], int], None]
 def judged(
     tasks: list[Task], run: Run, jobs: int, running: Running
 ) -> Iterator[tuple[Section, ...]]:
-    """The sections of each task as it is done; `running` hears what is at work and what is done."""
+    """The sections of each task in the order of tasks, whichever is done first.
+
+    `running` hears what is at work and how many are done.
+    """
     if min(jobs, len(tasks)) == 1:
-        for done, task in enumerate(tasks):
-            running([task], done)
+        for number, task in enumerate(tasks):
+            running([task], number)
             yield judge(task, run)
         return
-    waiting, done = deque(tasks), 0
-    at_work: dict[Future[tuple[Section, ...]], Task] = {}
+    waiting = deque(sorted(range(len(tasks)), key=lambda n: -tasks[n].weight))
+    at_work: dict[Future[tuple[Section, ...]], int] = {}
+    done: dict[int, tuple[Section, ...]] = {}
+    told = 0
     with _workers(min(jobs, len(tasks))) as pool:
         while waiting or at_work:
             while waiting and len(at_work) < jobs:
-                task = waiting.popleft()
-                at_work[pool.submit(judge, task, run)] = task
-            running(list(at_work.values()), done)
+                number = waiting.popleft()
+                at_work[pool.submit(judge, tasks[number], run)] = number
+            running([tasks[number] for number in at_work.values()], told + len(done))
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                del at_work[future]
-                done += 1
-                yield future.result()
+                done[at_work.pop(future)] = future.result()
+            while told in done:
+                yield done.pop(told)
+                told += 1
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnverify.algebra.normal.build import Builder
@@ -14,13 +14,16 @@ from attnverify.algebra.normal.poly import add, bind, instantiate, scaled
 from attnverify.algebra.normal.printing import polynomial_text
 from attnverify.algebra.normal.spots import Move, Spot
 from attnverify.algebra.normal.support import exists, never_negative
+from attnverify.algebra.rewrite import entries, predicate_entries
 from attnverify.algebra.terms import Entry, Expr, Index
-from attnverify.equations import Recurrence
+from attnverify.equations import Recurrence, equations_of
 from attnverify.provers.outcome import Outcome
 from attnverify.spec import Spec
 from attnverify.statement import Hypothesis, Relabel, Sees, Statement, definitions
 
 DEFAULT_LIMITS = Limits()
+# How far from the statement names are defined before all of them are.
+STEPS = 3
 
 
 def prove_equal(
@@ -45,15 +48,58 @@ def prove_equal(
 def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """A proof of a statement in real arithmetic for all sizes of at least 1, or why there is none.
 
+    What holds whatever the values of a name are holds for those that its equation gives it, so
+    names far from the statement are first taken as any arrays, and defined step by step.
     The normal form is sound, not complete: no proof does not mean that the statement is false.
     """
-    proof = _Proof(statement, limits)
+    outcome = Outcome(proved=False)
+    for opaque in opaque_names(statement):
+        outcome = attempt(statement, opaque, limits)
+        if outcome.proved:
+            return outcome
+    return outcome
+
+
+def attempt(statement: Statement, opaque: frozenset[str], limits: Limits) -> Outcome:
+    """A proof with some of the spec's names taken as any arrays."""
+    proof = _Proof(statement, opaque, limits)
     try:
         return proof.outcome()
     except GaveUp as reason:
         return Outcome(proved=False, reason=str(reason), queries=proof.ctx.decider.asked)
     except RecursionError:
         return Outcome(proved=False, reason="the expressions are nested too deeply")
+
+
+def opaque_names(statement: Statement) -> list[frozenset[str]]:
+    """The names to be taken as any arrays, fewer in each attempt; states of recurrences always.
+
+    Under a relabelling a name has other values on the right side than on the left, which computes
+    it from inputs that are not moved; so there every name is defined.
+    """
+    if statement.relabels:
+        return [frozenset()]
+    told = {e.name: e.body for row in statement.spec.equations for e in equations_of(row)}
+    states = frozenset(_states(statement.spec))
+    near = {e.tensor.name for side in (statement.left, statement.right) for e in entries(side)}
+    near |= {e.tensor.name for h in statement.hypotheses for e in _hypothesis_entries(h)}
+    found = []
+    for _ in range(STEPS):
+        far = frozenset(told) - near
+        if far <= states:
+            break
+        found.append(far | states)
+        near |= {e.tensor.name for name in near & set(told) for e in entries(told[name])}
+    return [*found, states]
+
+
+def _states(spec: Spec) -> list[str]:
+    """The names that the steps of recurrences assign."""
+    return [step.name for r in spec.equations if isinstance(r, Recurrence) for step in r.steps]
+
+
+def _hypothesis_entries(hypothesis: Hypothesis) -> Iterator[Entry]:
+    return predicate_entries(hypothesis.where if isinstance(hypothesis, Sees) else hypothesis)
 
 
 @dataclass
@@ -67,10 +113,11 @@ class _Sides:
 class _Proof:
     """One statement on its way through the normal form."""
 
-    def __init__(self, statement: Statement, limits: Limits) -> None:
-        self.statement = statement
+    def __init__(self, statement: Statement, opaque: frozenset[str], limits: Limits) -> None:
+        self.statement, self.opaque = statement, opaque
         parameters = {p.name: p for p in statement.spec.parameters}
-        self.ctx = Context(parameters, limits)
+        declared = {axis.name: axis for axis in statement.spec.axes if axis.follows}
+        self.ctx = Context(parameters, limits, declared)
         self.spots = {
             index: Spot(self.ctx.fresh(index.axis.name, index.name)) for index in statement.indices
         }
@@ -92,15 +139,15 @@ class _Proof:
 
     def _definitions(self) -> Mapping[str, tuple[Entry, Expr]]:
         return {
-            name: (row.head, row.body) for name, row in definitions(self.statement.spec).items()
+            name: (row.head, row.body)
+            for name, row in definitions(self.statement.spec).items()
+            if name not in self.opaque
         }
 
     def _refused(self) -> dict[str, str]:
-        rows = (r for r in self.statement.spec.equations if isinstance(r, Recurrence))
+        states = set(_states(self.statement.spec)) - self.opaque
         return {
-            step.name: f"{step.name} is a state of a recurrence, which needs induction"
-            for row in rows
-            for step in row.steps
+            name: f"{name} is a state of a recurrence, which needs induction" for name in states
         }
 
     def _check_relabels(self) -> None:
@@ -177,11 +224,22 @@ class _Proof:
         if rest:
             return self._failed("the normal form left something over", rest)
         words = tuple(self.ctx.words) or ("both sides have one normal form",)
+        if frontier := self._frontier():
+            words = (*words, f"{', '.join(sorted(frontier))} taken as any arrays")
         return Outcome(proved=True, certificate=words, queries=self.ctx.decider.asked)
+
+    def _frontier(self) -> set[str]:
+        """The names taken as any arrays that the proof met."""
+        sides = [self.statement.left, self.statement.right]
+        bodies = [row for _, row in self._definitions().values()]
+        return {e.tensor.name for side in (*sides, *bodies) for e in entries(side)} & self.opaque
 
     def _failed(self, reason: str, rest: Poly = ()) -> Outcome:
         if self.ctx.decider.spent:
             reason = "the queries to z3 are used up"
+        elif states := self._frontier() & set(_states(self.statement.spec)):
+            told = ", ".join(sorted(states))
+            reason = f"{told} is a state of a recurrence: more than any array needs induction"
         return Outcome(
             proved=False,
             certificate=tuple(self.ctx.words),

@@ -8,242 +8,290 @@ a bound measured at double precision.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
-import autograd
-import autograd.numpy as anp
-import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity
 from numpy.typing import NDArray
 
 from attnverify.compare import within
-from attnverify.compile import Oracle, compile  # noqa: A004  the fixed public name
-from attnverify.compile.run import run
 from attnverify.exact import difference
-from attnverify.provers.draws import Case, cases, draw
-from attnverify.provers.sampled import RUNS, UNIT, disturb
+from attnverify.provers.disturbed import RUNS, UNIT, steps, work
+from attnverify.provers.draws import SMOOTH, Case, Group, Plan, draw, fitting, plan
+from attnverify.provers.paths import Batch, Routes, real
+from attnverify.provers.shrink import shrunk
 from attnverify.spec import Spec
-from attnverify.transforms.gradient import gradient
-from attnverify.transforms.tangent import tangent
 from attnverify.verdict import Status, Verdict, Witness
 
 Array = NDArray[Any]
 
-# Kinks of relu and ties of maxima have no derivative; continuous draws do not meet them.
-SMOOTH = ("normal", "with a mean")
+# The exact interpreter takes some microseconds a term: it sees few cases, and small ones.
+DIFFERENCES = {1: 4, 2: 2}
+SMALL = 3
+TERMS = 4000
+# What the draws of one order may cost, counted in entries; an operation costs as much as many.
+BUDGET = 10_000_000
+OPERATION = 1000
+
+
+Check = Callable[[Routes, Batch], "Compared"]
 
 
 @dataclass(frozen=True)
-class Routes:
-    """A spec with its derived gradient and tangent, compiled once."""
+class Compared:
+    """Two routes by name of what they give, the bound of each; draws are the first axis.
 
-    spec: Spec
+    The bounds are the left route's roundoff. `wider` gives those that know the right route's too,
+    asked for only where two routes differ.
+    """
 
-    @cached_property
-    def wrt(self) -> tuple[str, ...]:
-        """The real inputs."""
-        return tuple(e.tensor.name for e in self.spec.inputs if e.tensor.kind == "real")
-
-    @cached_property
-    def gradient(self) -> Spec:
-        """The derived gradient by every real input."""
-        return gradient(self.spec)
-
-    @cached_property
-    def derived(self) -> Oracle:
-        """The derived gradient, compiled."""
-        return compile(self.gradient, dtype="longdouble")
-
-    @cached_property
-    def forward(self) -> Oracle:
-        """The forward computation on autograd's arrays."""
-        return compile(self.spec, backend="autograd", dtype="longdouble")
-
-    @cached_property
-    def tangent(self) -> Oracle:
-        """The derived tangent, compiled."""
-        return compile(tangent(self.spec), dtype="longdouble")
-
-    @property
-    def cotangents(self) -> tuple[str, ...]:
-        """The names of the gradient's inputs that the spec lacks, one for each output."""
-        known = {e.tensor.name for e in self.spec.inputs}
-        return tuple(e.tensor.name for e in self.gradient.inputs if e.tensor.name not in known)
-
-    def autograd(self, arrays: Mapping[str, Array], case: Case) -> dict[str, Array]:
-        """The gradient by autograd through the compiled forward."""
-        weights = dict(zip(self.spec.outputs, self.cotangents, strict=True))
-        given = {e.tensor.name: arrays[e.tensor.name] for e in self.spec.inputs}
-
-        def pairing(real: dict[str, Any]) -> Any:
-            outputs = self.forward(**{**given, **real}, **case.parameters)
-            return sum(anp.sum(outputs[out] * arrays[dual]) for out, dual in weights.items())
-
-        found = autograd.grad(pairing)({name: arrays[name] for name in self.wrt})
-        return dict(zip(self.gradient.outputs, (found[name] for name in self.wrt), strict=True))
+    left: Mapping[str, Array]
+    right: Mapping[str, Array]
+    bounds: Mapping[str, Array]
+    wider: Callable[[], Mapping[str, Array]] | None = None
 
 
-def routes(spec: Spec, examples: int = 8, seed: int = 0, order: int = 1) -> list[Verdict]:
+def routes(
+    spec: Spec | Routes,
+    examples: int = 8,
+    seed: int = 0,
+    order: int = 1,
+    drawn: Plan | None = None,
+) -> list[Verdict]:
     """Verdicts on a spec's derived gradients, or at second order on the gradient of its gradient.
 
-    Each is HELD on `examples` drawn cases or REFUTED with the smallest case found.
+    Each is HELD, with the number of cases that it saw, or REFUTED with the smallest case found.
+    `drawn` are draws that other checks see too; without it `examples` are drawn. Draws at which
+    there may be no derivative are left out, and at second order those past a budget.
     """
-    paths = Routes(spec if order == 1 else gradient(spec))
+    first = spec if isinstance(spec, Routes) else Routes(spec)
+    paths = first if order == 1 else Routes(first.gradient)
     lead = "gradient" if order == 1 else "second gradient"
-    few = max(2, examples // 4)
-    return [
-        _try(f"{lead}: derived = autograd", paths, against_autograd, examples, seed),
-        _try(f"{lead}: derived = exact differences", paths, against_differences, few, seed),
-        _try(f"{lead}: <dO, tO> = <dX, tX>", paths, inner_products, examples, seed),
-    ]
+    if drawn is None:
+        drawn = plan([paths.gradient], examples, seed, smooth=paths.smooth)
+    groups = [_smooth_only(paths, group) for group in drawn]
+    groups = groups if order == 1 else _affordable(paths, groups)
+    near, along = (_Tally(f"{lead}: {name}", paths, check) for name, check in CHECKS.items())
+    for group in groups:
+        batch = Batch.of(paths, group.cases(paths.gradient))
+        for tally in (near, along):
+            tally.take(batch)
+    few = min(DIFFERENCES[order], max(2, examples // 4))
+    slow = _Tally(f"{lead}: derived = exact differences", paths, against_differences, SMALL)
+    for case in _few_cases(paths, drawn, few):
+        slow.take(Batch.of(paths, [case]))
+    return [near.verdict(), slow.verdict(), along.verdict()]
 
 
-Check = Callable[[Routes, Case, str], Verdict]
+def _smooth_only(paths: Routes, group: Group) -> Group:
+    """The draws at which there is a derivative; for want of any, the same seeds drawn so."""
+    kept = group.only(paths.styles)
+    if kept.draws:
+        return kept
+    return replace(group, draws=tuple((SMOOTH[0], seed) for _, seed in group.draws))
 
 
-def _try(name: str, paths: Routes, check: Check, examples: int, seed: int) -> Verdict:
-    found: list[tuple[Case, Verdict]] = []
-    largest = 3 if check is against_differences else 5
+def _affordable(paths: Routes, groups: list[Group]) -> list[Group]:
+    """The groups in order until the budget is spent, one at least."""
+    recipe, left = paths.derived.recipe, BUDGET
+    found: list[Group] = []
+    for group in groups:
+        runs = len(group.draws) * (1 + RUNS)
+        left -= OPERATION * steps(recipe, group.sizes) + runs * work(recipe, group.sizes)
+        if found and left < 0:
+            break
+        found.append(group)
+    return found
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @hypothesis.given(cases(paths.gradient, SMOOTH, largest))
-    def holds(case: Case) -> None:
-        verdict = check(paths, case, name)
-        if verdict.status is not Status.HELD:
-            found.append((case, verdict))
-            raise _FoundError
 
-    try:
-        holds()
-    except _FoundError:
-        case, verdict = found[-1]
+def _few_cases(paths: Routes, drawn: Plan, few: int) -> list[Case]:
+    """Smooth cases of small sizes, few enough for the exact interpreter."""
+    recipe = paths.forward.recipe
+    found = []
+    for number in range(few):
+        group = drawn[(number + 1) % len(drawn)]
+        free = {axis.name: min(SMALL, group.sizes[axis.name]) for axis in paths.spec.axes}
+        sizes = fitting(paths.spec.axes, free, lambda s: work(recipe, s) <= TERMS)
+        whole = {**group.sizes, **sizes}
+        draws = ((SMOOTH[number % len(SMOOTH)], group.draws[0][1] + number),)
+        found += replace(group, sizes=whole, draws=draws).cases(paths.gradient)
+    return found
+
+
+@dataclass
+class _Tally:
+    """What the batches so far say of one comparison."""
+
+    name: str
+    paths: Routes
+    check: Check
+    largest: int = 0
+    held: int = 0
+    unbounded: int = 0
+    failed: tuple[Case, Verdict] | None = None
+
+    def take(self, batch: Batch) -> None:
+        """Compare a batch, unless a draw has failed already."""
+        if self.failed is not None:
+            return
+        self.largest = max(self.largest, *batch.cases[0].sizes.values(), 1)
+        compared = self.check(self.paths, batch)
+        bounded = _bounded(compared, len(batch.cases))
+        self.unbounded += int(np.sum(~bounded))
+        self.held += int(np.sum(bounded))
+        self.failed = _first_failing(self.name, compared, batch.cases)
+        if self.failed is not None and compared.wider is not None:
+            compared = replace(compared, bounds=compared.wider(), wider=None)
+            self.failed = _first_failing(self.name, compared, batch.cases)
+
+    def verdict(self) -> Verdict:
+        """HELD with its number of cases, or REFUTED at the smallest case found."""
+        if self.failed is not None:
+            return self._refuted(*self.failed)
+        left_out = ""
+        if self.unbounded:
+            left_out = f"; {self.unbounded} cases had no bound: a disturbed run left the range"
+        if not self.held:
+            return Verdict(self.name, Status.UNDECIDED, f"nothing was compared{left_out}")
+        words = f"at sizes up to {self.largest}, entry by entry{left_out}"
+        return Verdict(self.name, Status.HELD, words, cases=self.held)
+
+    def _refuted(self, case: Case, verdict: Verdict) -> Verdict:
+        spec = self.paths.gradient
+        slow = self.check is against_differences
+        # Which input it is, is asked only where something is wrong.
+        check = against_each_difference if slow else self.check
+
+        def fails(group: Group) -> tuple[Case, Verdict] | None:
+            cases = group.cases(spec)[-1 if slow else 0 :]
+            batch = Batch.of(self.paths, cases)
+            return _first_failing(self.name, check(self.paths, batch), cases)
+
+        case, verdict = shrunk(spec, case, verdict, fails, self.paths.styles)
         witness = Witness(
-            sizes=dict(case.sizes),
-            arrays=draw(paths.gradient, case),
-            seed=case.seed,
-            note=verdict.detail,
+            sizes=dict(case.sizes), arrays=draw(spec, case), seed=case.seed, note=verdict.detail
         )
-        return Verdict(name, verdict.status, f"fails at {case}: {verdict.detail}", witness=witness)
-    return Verdict(name, Status.HELD, f"at sizes up to {largest}, entry by entry", cases=examples)
+        detail = f"fails at {case}: {verdict.detail}"
+        return Verdict(self.name, Status.REFUTED, detail, witness=witness)
 
 
-class _FoundError(Exception):
-    """A case where two routes differ."""
-
-
-def against_autograd(paths: Routes, case: Case, name: str) -> Verdict:
+def against_autograd(paths: Routes, batch: Batch) -> Compared:
     """Derived gradient and autograd, entry by entry."""
-    arrays = _arrays(paths, case)
-    derived, bounds = _derived(paths, arrays, case)
-    other = paths.autograd(arrays, case)
-    return _each(name, derived, other, bounds)
+    found = paths.autograd(batch.arrays, batch.cases[0])
+
+    def wider() -> dict[str, Array]:
+        # What double precision makes of autograd's own program, thousands of times its error here.
+        rough = paths.autograd(batch.arrays, batch.cases[0], double=True)
+        moves = {name: np.abs(rough[name] - found[name]).astype(float) for name in found}
+        return {name: np.maximum(bound, moves[name]) for name, bound in batch.bounds.items()}
+
+    return Compared(batch.exact, found, batch.bounds, wider)
 
 
-def against_differences(paths: Routes, case: Case, name: str) -> Verdict:
-    """Each output's derivative along a direction of each input, by differences at fifty digits."""
-    arrays = _arrays(paths, case)
-    derived, bounds = _derived(paths, arrays, case)
-    inputs = {e.tensor.name: arrays[e.tensor.name] for e in paths.spec.inputs}
-    left, right, slack = {}, {}, {}
-    for number, wanted in enumerate(paths.wrt):
-        direction = _direction(inputs[wanted].shape, case.seed + number)
-        slopes = difference(
-            paths.spec, inputs, {wanted: direction}, dict(case.parameters), sizes=dict(case.sizes)
-        )
-        pairs = zip(paths.spec.outputs, paths.cotangents, strict=True)
-        right[wanted] = np.asarray(
-            sum(float(np.sum(slopes[out] * arrays[dual])) for out, dual in pairs)
-        )
-        out = paths.gradient.outputs[number]
-        left[wanted] = np.asarray(np.sum(derived[out] * direction))
-        slack[wanted] = np.asarray(
-            np.sum(np.abs(bounds[out] * direction)) + UNIT * abs(float(right[wanted]))
-        )
-    return _each(name, left, right, slack)
+def against_differences(paths: Routes, batch: Batch) -> Compared:
+    """The derivative along one direction of all inputs, by differences at fifty digits."""
+    directions = _directions(paths, batch)
+    left, right, slack = _one_difference(paths, batch, directions)
+    return Compared({"all": left}, {"all": right}, {"all": slack})
 
 
-def inner_products(paths: Routes, case: Case, name: str) -> Verdict:
-    """<dO, tO> = <dX, tX>: reverse mode and forward mode are adjoint."""
-    arrays = _arrays(paths, case)
-    derived, bounds = _derived(paths, arrays, case)
-    moves = {w: _direction(arrays[w].shape, case.seed + n) for n, w in enumerate(paths.wrt)}
-    given = {e.tensor.name: arrays[e.tensor.name] for e in paths.spec.inputs}
-    names = [e.tensor.name for e in paths.tangent.spec.inputs][len(paths.spec.inputs) :]
-    tangents = paths.tangent(
-        **given, **dict(zip(names, moves.values(), strict=True)), **case.parameters
+def against_each_difference(paths: Routes, batch: Batch) -> Compared:
+    """The derivative along a direction of each input by itself, by differences at fifty digits."""
+    directions = _directions(paths, batch)
+    found = {w: _one_difference(paths, batch, {w: directions[w]}) for w in paths.wrt}
+    left, right, slack = ({w: row[n] for w, row in found.items()} for n in range(3))
+    return Compared(left, right, slack)
+
+
+def _directions(paths: Routes, batch: Batch) -> dict[str, Array]:
+    """A direction for each real input of the only case of a batch."""
+    (case,) = batch.cases
+    return {
+        name: _direction(batch.arrays[name].shape[1:], case.seed + number)
+        for number, name in enumerate(paths.wrt)
+    }
+
+
+def _one_difference(
+    paths: Routes, batch: Batch, directions: Mapping[str, Array]
+) -> tuple[Array, Array, Array]:
+    """<dX, direction> as derived, the same by differences, and a bound."""
+    (case,) = batch.cases
+    inputs = {name: array[0] for name, array in paths.given(batch.arrays).items()}
+    slopes = difference(
+        paths.spec, inputs, directions, dict(case.parameters), sizes=dict(case.sizes)
     )
-    pairs = zip(paths.tangent.spec.outputs, paths.cotangents, strict=True)
-    left = sum(np.sum(tangents[t] * arrays[dual]) for t, dual in pairs)
+    pairs = zip(paths.spec.outputs, paths.cotangents, strict=True)
+    due = np.longdouble(float(sum(np.sum(slopes[o] * batch.arrays[dual][0]) for o, dual in pairs)))
     outs = dict(zip(paths.wrt, paths.gradient.outputs, strict=True))
-    right = sum(np.sum(derived[outs[w]] * moves[w]) for w in paths.wrt)
-    slack = sum(np.sum(np.abs(bounds[outs[w]] * moves[w])) for w in paths.wrt) + UNIT * abs(
-        float(right)
+    moves = [(outs[name], move) for name, move in directions.items()]
+    left = sum(np.sum(batch.exact[out][0] * move) for out, move in moves)
+    slack = sum(np.sum(np.abs(batch.bounds[out][0] * move)) for out, move in moves)
+    return np.asarray([left]), np.asarray([due]), np.asarray([slack + UNIT * abs(due)])
+
+
+def inner_products(paths: Routes, batch: Batch) -> Compared:
+    """<dO, tO> = <dX, tX>: reverse mode and forward mode are adjoint, draw by draw."""
+    shapes = {name: batch.arrays[name].shape[1:] for name in paths.wrt}
+    moves = {
+        name: np.stack([_direction(shapes[name], case.seed + n) for case in batch.cases])
+        for n, name in enumerate(paths.wrt)
+    }
+    names = [e.tensor.name for e in paths.tangent_spec.inputs][len(paths.spec.inputs) :]
+    inputs = {**paths.given(batch.arrays), **dict(zip(names, moves.values(), strict=True))}
+    case = batch.cases[0]
+    tangents = paths.tangent(
+        {name: real(a) for name, a in inputs.items()}, case.sizes, case.parameters
     )
-    return _each(
-        name, {"all": np.asarray(left)}, {"all": np.asarray(right)}, {"all": np.asarray(slack)}
-    )
+    pairs = zip(paths.tangent_spec.outputs, paths.cotangents, strict=True)
+    outs = dict(zip(paths.wrt, paths.gradient.outputs, strict=True))
+    left = sum(_each_draw(tangents[t] * batch.arrays[dual]) for t, dual in pairs)
+    right = sum(_each_draw(batch.exact[outs[w]] * moves[w]) for w in paths.wrt)
+    slack = sum(_each_draw(np.abs(batch.bounds[outs[w]] * moves[w])) for w in paths.wrt)
+    slack = slack + UNIT * np.abs(right)
+    whole = {"all": np.asarray(left)}
+    return Compared(whole, {"all": np.asarray(right)}, {"all": np.asarray(slack)})
 
 
-def _arrays(paths: Routes, case: Case) -> dict[str, Array]:
-    arrays = draw(paths.gradient, case)
-    return {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in arrays.items()}
+CHECKS: dict[str, Check] = {
+    "derived = autograd": against_autograd,
+    "<dO, tO> = <dX, tX>": inner_products,
+}
 
 
-def _derived(
-    paths: Routes, arrays: Mapping[str, Array], case: Case
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The derived gradient, and how far it moves when each operation is off by one float64 unit."""
-    recipe = paths.derived.recipe
-    exact = paths.derived(**arrays, **case.parameters)
-    spread = {name: np.zeros(value.shape) for name, value in exact.items()}
-    for number in range(RUNS):
-        noisy = run(
-            recipe,
-            arrays,
-            case.sizes,
-            case.parameters,
-            "longdouble",
-            hook=disturb(UNIT, case.seed + number),
-        )
-        for name, value in noisy.items():
-            spread[name] = np.maximum(spread[name], np.abs(value - exact[name]).astype(float))
-    return exact, spread
-
-
-def _each(
-    name: str, left: Mapping[str, Array], right: Mapping[str, Array], bounds: Mapping[str, Array]
-) -> Verdict:
-    """The first comparison that fails, or the last."""
-    verdict = Verdict(name, Status.UNDECIDED, "nothing was compared")
-    for key, value in left.items():
-        if not np.isfinite(bounds[key]).all():
-            return Verdict(
-                name,
-                Status.UNDECIDED,
-                f"{key}: a disturbed run left the range, so there is no bound",
-            )
-        # The other route's rounding is of the same kind: it is given the array's largest move.
-        bound = bounds[key] + np.max(bounds[key], initial=0) / 64
-        verdict = within(
-            name, np.asarray(value), np.asarray(right[key], dtype=np.longdouble), bound
-        )
-        if verdict.status is not Status.HELD:
-            return Verdict(name, verdict.status, f"{key}: {verdict.detail}")
-    return verdict
+def _each_draw(value: Array) -> Array:
+    return np.asarray(np.sum(value, axis=tuple(range(1, value.ndim))))
 
 
 def _direction(size: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng([seed, 23]).standard_normal(size)
+
+
+def _bounded(compared: Compared, count: int) -> Array:
+    """Which draws have a bound for everything that is compared."""
+    found = np.ones(count, bool)
+    for bound in compared.bounds.values():
+        found &= np.isfinite(bound).all(axis=tuple(range(1, bound.ndim)))
+    return found
+
+
+def _first_failing(name: str, compared: Compared, cases: list[Case]) -> tuple[Case, Verdict] | None:
+    """The first draw with a bound at which two routes differ, and where."""
+    bounded = _bounded(compared, len(cases))
+    # Where one route has a zero by form, another may have the difference of values this large.
+    sizes = [np.abs(v).reshape(len(cases), -1).max(-1, initial=0) for v in compared.left.values()]
+    size = np.max(sizes, axis=0, initial=0).astype(float)
+    for key, left in compared.left.items():
+        bound = np.where(np.isfinite(compared.bounds[key]), compared.bounds[key], 0).astype(float)
+        # The other route's rounding is of the same kind: it is given the array's largest move.
+        rest = tuple(range(1, bound.ndim))
+        largest = np.max(bound, axis=rest, initial=0, keepdims=True)
+        bound = bound + np.maximum(largest, UNIT * size.reshape(-1, *(1 for _ in rest))) / 64
+        right = np.asarray(compared.right[key], dtype=np.longdouble)
+        if within(name, np.asarray(left), right, bound).status is Status.HELD:
+            continue
+        for number, case in enumerate(cases):
+            verdict = within(name, np.asarray(left[number]), right[number], bound[number])
+            if bounded[number] and verdict.status is not Status.HELD:
+                return case, replace(verdict, detail=f"{key}: {verdict.detail}")
+    return None

@@ -1,39 +1,39 @@
-"""Try a statement on drawn cases: HELD with their number, or REFUTED with the smallest case found.
+"""Try statements on drawn cases: HELD with their number, or REFUTED with the smallest case found.
 
-Both sides are computed in extended precision and compared under what they move by when every
-operation of the same program is disturbed by one unit roundoff of float64, some two thousand times
-the true error. A failure counts only when the exact interpreter confirms it.
+Each draw is computed once for all statements about a variant. Both sides are compared in extended
+precision under what they move by when every operation of the same program is disturbed by one unit
+roundoff of float64, some two thousand times the true error. A failure counts only when the exact
+interpreter confirms it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity
 from numpy.typing import NDArray
 
-from attnverify.algebra.terms import Entry, Expr, Tensor, indicator, mul
+from attnverify.algebra.terms import Entry, Tensor
 from attnverify.compare import within
-from attnverify.compile.lower import lower
-from attnverify.compile.recipe import Op, Recipe
-from attnverify.compile.run import Hook, run
 from attnverify.equations import Equation
 from attnverify.exact import evaluate
-from attnverify.provers.draws import Case, cases, draw
+from attnverify.provers.draws import Case, Group, Plan, plan
+from attnverify.provers.joint import Joint, drawer_of, given, joints, mapping, moved
+from attnverify.provers.shrink import shrunk
 from attnverify.spec import Spec
-from attnverify.statement import Relabel, Sees, Statement, seen
+from attnverify.statement import Statement
+from attnverify.transforms.prune import prune
 from attnverify.verdict import Status, Verdict, Witness
 
 Array = NDArray[Any]
 
-RUNS = 4
-UNIT = 2.0**-53
 # The exact interpreter works with fifty digits: what is left of a true equality is far below this.
 EXACT = 1e-30
+# Draws of one statement that the exact interpreter may be asked about; each takes it a while.
+CONFIRMED = 8
 
 
 @dataclass(frozen=True)
@@ -41,208 +41,246 @@ class Trial:
     """A statement as a computation: both sides, and 1 where its hypotheses hold."""
 
     statement: Statement
-    spec: Spec
-    recipe: Recipe
 
-    def sides(
-        self,
-        case: Case,
-        arrays: Mapping[str, Array],
-        moved: Mapping[str, Array],
-        level: float,
-        seed: int,
-    ) -> dict[str, Array]:
-        """left, right and given on a case; every operation disturbed by `level`."""
-        hook = disturb(level, seed) if level else _leave
-        dtype = "longdouble"
-        first = run(self.recipe, arrays, case.sizes, case.parameters, dtype, hook=hook)
-        if moved is arrays:
-            return first
-        second = run(self.recipe, moved, case.sizes, case.parameters, dtype, hook=hook)
-        return {**first, "right__": second["right__"]}
+    @cached_property
+    def spec(self) -> Spec:
+        """What left__, right__ and given__ need of the statement's spec, with them as outputs."""
+        statement = self.statement
+        sides = {
+            "left__": statement.left,
+            "right__": statement.right,
+            "given__": given(statement),
+        }
+        rows = tuple(
+            Equation(Entry(Tensor(name), statement.indices), value) for name, value in sides.items()
+        )
+        needed = prune([*statement.spec.equations, *rows], tuple(sides))
+        return statement.spec.replace(equations=needed, outputs=tuple(sides))
+
+    def arrays(self, case: Case) -> dict[str, Array]:
+        """The inputs of a case, the same that the joint computation has for it."""
+        return drawer_of(self.statement).arrays(case)
 
 
 def trial(statement: Statement) -> Trial:
     """The computation of a statement's two sides."""
-    indices = statement.indices
-    sides: dict[str, Expr] = {
-        "left__": statement.left,
-        "right__": statement.right,
-        "given__": _given(statement),
-    }
-    rows = tuple(Equation(Entry(Tensor(name), indices), value) for name, value in sides.items())
-    spec = statement.spec.replace(
-        equations=(*statement.spec.equations, *rows), outputs=tuple(sides)
-    )
-    return Trial(statement, spec, lower(spec))
-
-
-def _given(statement: Statement) -> Expr:
-    parts = [
-        seen(h.where, h.over) if isinstance(h, Sees) else indicator(h) for h in statement.hypotheses
-    ]
-    return mul(*parts)
+    return Trial(statement)
 
 
 def sampled(statement: Statement, examples: int = 20, seed: int = 0) -> Verdict:
     """HELD on `examples` drawn cases, or REFUTED with the smallest case found and its values."""
-    computed = trial(statement)
-    found: list[tuple[Case, Verdict]] = []
-    met: list[Case] = []
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @hypothesis.given(cases(computed.spec))
-    def holds(case: Case) -> None:
-        verdict = attempt(computed, case)
-        if verdict.status is not Status.UNDECIDED:
-            met.append(case)
-        if verdict.status is Status.REFUTED:
-            found.append((case, verdict))
-            raise _FoundError
-
-    try:
-        holds()
-    except _FoundError:
-        return _told(statement, *found[-1])
-    if not met:
-        return Verdict(statement.name, Status.UNDECIDED, "no drawn case meets the hypotheses")
-    return Verdict(statement.name, Status.HELD, statement.words or statement.text(), cases=len(met))
-
-
-class _FoundError(Exception):
-    """A case where the statement fails."""
-
-
-def attempt(computed: Trial, case: Case) -> Verdict:
-    """One case: HELD, or REFUTED where the exact interpreter agrees that the sides differ."""
-    arrays = draw(computed.spec, case)
-    moved, order = _moved(computed.statement, arrays, case)
-    exact = computed.sides(case, arrays, moved, 0.0, 0)
-    if not np.any(exact["given__"]):
-        return Verdict(
-            computed.statement.name, Status.UNDECIDED, "the hypotheses hold nowhere in this case"
-        )
-    gaps = [_gap(computed.statement, exact, order)]
-    for number in range(RUNS):
-        noisy = computed.sides(case, arrays, moved, UNIT, case.seed + number)
-        gaps.append(_gap(computed.statement, noisy, order))
-    bound = np.max([np.abs(gap - gaps[0]) for gap in gaps[1:]], axis=0)
-    if not np.isfinite(bound).all():
-        # A disturbed run left the range: such a bound would let anything pass.
-        return confirm(computed, case)
-    verdict = _within(computed.statement, gaps[0], bound)
-    if verdict.status is Status.REFUTED:
-        return confirm(computed, case)
+    (joint,) = joints([statement])
+    (verdict,) = tried([joint], plan([joint.spec], examples, seed))
     return verdict
+
+
+def tried(computed: Sequence[Joint], drawn: Plan) -> list[Verdict]:
+    """The verdict on each of the statements that were joined, each with how many cases it saw.
+
+    HELD counts the cases that met the hypotheses; UNDECIDED where none did.
+    """
+    found = {
+        place: verdict
+        for joint in computed
+        for place, verdict in zip(joint.places, _tried(joint, drawn), strict=True)
+    }
+    return [found[place] for place in sorted(found)]
+
+
+def _tried(joint: Joint, drawn: Plan) -> list[Verdict]:
+    tallies = [_Tally(statement) for statement in joint.statements]
+    for group in drawn:
+        for tally, sides in zip(tallies, joint.sides(group), strict=True):
+            tally.take(group.cases(joint.spec), *sides)
+    return [tally.verdict() for tally in tallies]
+
+
+@dataclass
+class _Tally:
+    """What the draws so far say of a statement."""
+
+    statement: Statement
+    met: int = 0
+    suspects: list[Case] = field(default_factory=list)
+
+    def take(self, cases: list[Case], left: Array, right: Array, held: Array) -> None:
+        """Count the draws that meet the hypotheses and hold; keep those that seem to fail."""
+        met, failing = judged(self.statement, cases, left, right, held)
+        self.met += len(met) - len(failing)
+        self.suspects += failing
+
+    def verdict(self) -> Verdict:
+        """HELD, UNDECIDED, or REFUTED where the exact interpreter agrees that some draw fails."""
+        statement, left_out = self.statement, ""
+        suspects = sorted(self.suspects, key=lambda case: sum(case.sizes.values()))
+        for case in suspects[:CONFIRMED]:
+            seen = confirm(Trial(statement), _within(statement, case))
+            if seen.status is Status.REFUTED:
+                return _smallest(statement, _within(statement, case), seen)
+            self.met += 1
+        if len(suspects) > CONFIRMED:
+            left_out = f"; {len(suspects) - CONFIRMED} further cases had no bound to judge by"
+        if not self.met:
+            reason = f"no drawn case meets the hypotheses at a place that is defined{left_out}"
+            return Verdict(statement.name, Status.UNDECIDED, reason)
+        words = f"{statement.words or statement.text()}{left_out}"
+        return Verdict(statement.name, Status.HELD, words, cases=self.met)
+
+
+def judged(
+    statement: Statement, cases: list[Case], left: Array, right: Array, held: Array
+) -> tuple[list[Case], list[Case]]:
+    """The draws of which a statement speaks, and those among them that seem to fail."""
+    if statement.relabels:
+        left = np.stack(
+            [_follow(left[:, n], _order(statement, case, 1)) for n, case in enumerate(cases)], 1
+        )
+    claimed = _claimed(statement, left[0], right[0], held[0])
+    gaps = np.where(claimed, _gap(statement, left, right), 0)
+    rest = tuple(range(1, claimed.ndim))
+    with np.errstate(invalid="ignore"):
+        bound = np.max(np.abs(gaps[1:] - gaps[0]), axis=0).astype(float)
+    # A disturbed run that leaves the range gives a bound that would let anything pass.
+    suspect = np.asarray(~np.isfinite(bound).all(axis=rest))
+    value = np.minimum(gaps[0], 0) if statement.kind in ("sign", "bound") else gaps[0]
+    suspect[_failing(statement.name, value, np.where(np.isfinite(bound), bound, 0))] = True
+    met = np.asarray(claimed.any(axis=rest))
+    return (
+        [case for case, m in zip(cases, met, strict=True) if m],
+        [case for case, m, s in zip(cases, met, suspect, strict=True) if m and s],
+    )
+
+
+def _failing(name: str, value: Array, bound: Array) -> list[int]:
+    """The draws of which some entry is not zero within its bound."""
+    if within(name, value, np.zeros_like(value), bound).status is Status.HELD:
+        return []
+    return [
+        number
+        for number, (one, room) in enumerate(zip(value, bound, strict=True))
+        if within(name, one, np.zeros_like(one), room).status is not Status.HELD
+    ]
+
+
+def _claimed(statement: Statement, left: Array, right: Array, held: Array) -> Array:
+    """The places that a statement speaks of: its hypotheses hold, and not both sides are NaN.
+
+    Two sides that are both undefined are equal; one that is undefined equals no number, and has no
+    sign and no bound.
+    """
+    given_there = np.asarray(held != 0, bool)
+    if statement.kind != "equal":
+        return given_there
+    return np.asarray(given_there & ~(_undefined(left) & _undefined(right)))
+
+
+def _undefined(value: Array) -> Array:
+    """Where entries are NaN, of whatever type they are."""
+    return np.asarray(value != value, bool)  # noqa: PLR0124  NaN alone differs from itself
+
+
+def _gap(statement: Statement, left: Array, right: Array) -> Array:
+    """What must be 0, or not negative; between equal sides nothing, infinite ones among them."""
+    with np.errstate(invalid="ignore"):
+        gap = np.asarray(right - left if statement.kind == "bound" else left - right)
+    return np.where(np.asarray(left == right, bool), 0, gap)
+
+
+def _smallest(statement: Statement, case: Case, verdict: Verdict) -> Verdict:
+    """The verdict at the smallest case found."""
+    (joint,) = joints([statement])
+    computed = Trial(statement)
+
+    def fails(group: Group) -> tuple[Case, Verdict] | None:
+        cases = group.cases(joint.spec)
+        _, failing = judged(statement, cases, *joint.sides(group)[0])
+        for smaller in failing[:2]:
+            seen = confirm(computed, smaller)
+            if seen.status is Status.REFUTED:
+                return smaller, seen
+        return None
+
+    return _told(statement, *shrunk(joint.spec, case, verdict, fails))
+
+
+def _within(statement: Statement, case: Case) -> Case:
+    """The case with the sizes and parameters of the statement's own computation alone."""
+    spec = Trial(statement).spec
+    sizes = {axis.name: case.sizes[axis.name] for axis in spec.axes}
+    parameters = {p.name: case.parameters[p.name] for p in spec.parameters}
+    return Case(sizes, parameters, case.style, case.seed)
 
 
 def confirm(computed: Trial, case: Case) -> Verdict:
     """One case by the exact interpreter: the verdict on a statement's two sides at fifty digits."""
-    arrays = draw(computed.spec, case)
-    moved, order = _moved(computed.statement, arrays, case)
+    statement, arrays = computed.statement, computed.arrays(case)
+    order = _order(statement, case, 0)
     sides = evaluate(computed.spec, arrays, dict(case.parameters), sizes=dict(case.sizes))
-    if moved is not arrays:
-        other = evaluate(computed.spec, moved, dict(case.parameters), sizes=dict(case.sizes))
-        sides = {**sides, "right__": other["right__"]}
+    if statement.relabels:
+        other = _moved(statement, arrays, case)
+        right = evaluate(
+            computed.spec,
+            other,
+            dict(case.parameters),
+            sizes=dict(case.sizes),
+            names=["right__"],
+        )
+        sides = {**sides, **right}
     numbers = {name: _floats(value) for name, value in sides.items()}
     size = np.maximum(np.abs(numbers["left__"]), np.abs(numbers["right__"])) + 1
-    gap = _floats(_gap(computed.statement, sides, order))
-    verdict = _within(computed.statement, gap, EXACT * _follow(size, order))
+    left, due = _follow(sides["left__"], order), sides["right__"]
+    claimed = _claimed(statement, left, due, sides["given__"])
+    gap = np.where(claimed, _gap(statement, left, due), 0)
+    verdict = _exactly(statement, _floats(gap), EXACT * _follow(size, order))
     if verdict.status is not Status.REFUTED or verdict.witness is None:
         return verdict
     place = tuple((verdict.witness.index or {}).values())
-    left = _follow(numbers["left__"], order)[place]
-    right = numbers["right__"][place]
-    index = dict(zip((i.name for i in computed.statement.indices), map(int, place), strict=True))
+    index = dict(zip((i.name for i in statement.indices), map(int, place), strict=True))
     witness = Witness(
         sizes=dict(case.sizes),
         arrays=arrays,
         index=index,
-        got=float(left),
-        due=float(right),
+        got=float(_follow(numbers["left__"], order)[place]),
+        due=float(numbers["right__"][place]),
         seed=case.seed,
     )
-    return Verdict(computed.statement.name, Status.REFUTED, str(case), witness=witness)
+    return Verdict(statement.name, Status.REFUTED, str(case), witness=witness)
+
+
+def _exactly(statement: Statement, gap: Array, bound: Array) -> Verdict:
+    axes = tuple(index.name for index in statement.indices)
+    value = np.minimum(gap, 0) if statement.kind in ("sign", "bound") else gap
+    return within(statement.name, value, np.zeros_like(value), bound.astype(float), axes)
 
 
 def _floats(value: Array) -> Array:
     return np.asarray(value, dtype=object).astype(float)
 
 
-def _moved(
-    statement: Statement, arrays: Mapping[str, Array], case: Case
-) -> tuple[Mapping[str, Array], list[tuple[int, Array]]]:
-    """The arrays relabelled for the right side, and how the left side's indices are relabelled."""
-    if not statement.relabels:
-        return arrays, []
-    moved, order = dict(arrays), []
+def _moved(statement: Statement, arrays: Mapping[str, Array], case: Case) -> dict[str, Array]:
+    """The arrays relabelled for the right side."""
+    found = dict(arrays)
     for relabel in statement.relabels:
-        rng = np.random.default_rng([case.seed, 7])
-        size = case.sizes[relabel.axis]
-        to = rng.permutation(size) if relabel.bijection else rng.integers(0, size, size)
-        if (
-            case.seed == 0
-        ):  # the plainest map, so that shrinking ends on it: the reversal, or all to one
-            to = np.arange(size)[::-1] if relabel.bijection else np.zeros(size, int)
         for entry in statement.spec.inputs:
             if entry.tensor.name in relabel.tensors:
-                moved[entry.tensor.name] = _take(moved[entry.tensor.name], entry, relabel, to)
-        names = [index.name for index in statement.indices]
-        order += [(names.index(name), to) for name in relabel.indices]
-    return moved, order
+                found[entry.tensor.name] = moved(found[entry.tensor.name], entry, relabel, case)
+    return found
 
 
-def _take(array: Array, entry: Entry, relabel: Relabel, to: Array) -> Array:
-    for spot, place in enumerate(entry.places):
-        if not isinstance(place, tuple) and place.axis.name == relabel.axis:
-            array = np.take(array, to, axis=spot)
-    return array
+def _order(statement: Statement, case: Case, lead: int) -> list[tuple[int, Array]]:
+    """How the left side's indices are relabelled: dimension, after `lead` others, and map."""
+    names = [index.name for index in statement.indices]
+    return [
+        (lead + names.index(name), mapping(relabel, case))
+        for relabel in statement.relabels
+        for name in relabel.indices
+    ]
 
 
 def _follow(value: Array, order: list[tuple[int, Array]]) -> Array:
     for spot, to in order:
         value = np.take(value, to, axis=spot)
     return value
-
-
-def _gap(statement: Statement, sides: Mapping[str, Array], order: list[tuple[int, Array]]) -> Array:
-    """What must be 0, or not negative, where the hypotheses hold."""
-    left, right = _follow(sides["left__"], order), sides["right__"]
-    gap = right - left if statement.kind == "bound" else left - right
-    return np.asarray(gap * sides["given__"])
-
-
-def _within(statement: Statement, gap: Array, bound: Array) -> Verdict:
-    axes = tuple(index.name for index in statement.indices)
-    value = np.minimum(gap, 0) if statement.kind in ("sign", "bound") else gap
-    return within(statement.name, value, np.zeros_like(value), bound.astype(float), axes)
-
-
-def _leave(_op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
-    return value
-
-
-def disturb(level: float, seed: int) -> Hook:
-    """A hook that moves every real result by a relative `level`, each entry on its own."""
-    rng = np.random.default_rng([seed, 11])
-
-    def hook(op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
-        array = np.asarray(value)
-        if array.dtype.kind != "f" or op.kind == "scalar":
-            return value
-        return array * (1 + level * rng.standard_normal(array.shape))
-
-    return hook
 
 
 def _told(statement: Statement, case: Case, verdict: Verdict) -> Verdict:

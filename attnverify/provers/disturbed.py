@@ -1,0 +1,95 @@
+"""Run a recipe over many draws, each undisturbed and with every operation off by one roundoff.
+
+What the outputs move by is the bound under which two computations of them are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnverify.compile.recipe import Op, Recipe, label_axis
+from attnverify.compile.run import Hook, run
+from attnverify.provers.draws import Case
+
+Array = NDArray[Any]
+
+# Disturbed runs of each draw, beside the one that is compared.
+RUNS = 4
+# A roundoff of float64, under which runs in extended precision are compared.
+UNIT = 2.0**-53
+DTYPE = "longdouble"
+
+
+def disturbed(
+    recipe: Recipe, arrays: Mapping[str, Array], cases: Sequence[Case]
+) -> dict[str, Array]:
+    """The outputs of a stacked recipe, undisturbed and then RUNS times disturbed by one roundoff.
+
+    Arrays have the draws as first axis; outputs have the runs before it.
+    """
+    count = len(cases)
+    sizes, parameters = cases[0].sizes, cases[0].parameters
+    every = {name: np.concatenate([array] * (1 + RUNS)) for name, array in arrays.items()}
+    hook = disturb(UNIT, cases[0].seed, (recipe.axes[-1], count))
+    total = {**sizes, recipe.axes[-1]: count * (1 + RUNS)}
+    found = run(recipe, every, total, parameters, DTYPE, hook=hook)
+    return {name: value.reshape(1 + RUNS, count, *value.shape[1:]) for name, value in found.items()}
+
+
+def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hook:
+    """A hook that moves every real result by a relative `level`, each entry on its own.
+
+    `rows` names the axis of draws of a stacked recipe and how many draws, the first ones, stay as
+    they are; what all draws share stays too.
+    """
+    rng = np.random.default_rng([seed, 11])
+
+    def hook(op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
+        array = np.asarray(value)
+        lead = label_axis(op.labels[0]) if op.labels else ""
+        if array.dtype.kind != "f" or op.kind == "scalar" or (rows and lead != rows[0]):
+            return value
+        result = np.array(array)
+        moving = result[rows[1] :] if rows else result
+        noise = rng.standard_normal(moving.shape, np.float32)
+        # In the result's own type: in float64 half of these factors would be 1.
+        moving *= 1 + level * noise.astype(array.dtype)
+        return result
+
+    return hook
+
+
+def work(recipe: Recipe, sizes: Mapping[str, int]) -> int:
+    """How many terms are computed for each draw, those of a loop once for every step."""
+    sizes = {**sizes, recipe.axes[-1]: 1}
+
+    def counted(ops: tuple[Op, ...]) -> int:
+        return sum(
+            sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
+            if op.loop is not None
+            else prod(sizes[label_axis(x)] for x in dict.fromkeys(_labels(op)))
+            for op in ops
+        )
+
+    return counted(recipe.ops)
+
+
+def steps(recipe: Recipe, sizes: Mapping[str, int]) -> int:
+    """How many operations a run takes, those of a loop once for every step."""
+
+    def counted(ops: tuple[Op, ...]) -> int:
+        return sum(
+            1 if op.loop is None else sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
+            for op in ops
+        )
+
+    return counted(recipe.ops)
+
+
+def _labels(op: Op) -> list[str]:
+    return [x for labels in (op.labels, *(o.labels for o in op.operands)) for x in labels]
