@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.predicates import TRUE
 from attnverify.algebra.rewrite import free_in, walk
-from attnverify.algebra.terms import Entry, Index, Indicator, Softmax, Tensor, total
+from attnverify.algebra.terms import Entry, Index, Indicator, Softmax, Tensor, Threshold, total
 from attnverify.compile import Oracle
 from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
 from attnverify.compile.recipe import label_axis
 from attnverify.dtypes import float_type
-from attnverify.equations import Equation
+from attnverify.equations import Equation, Recurrence
+from attnverify.inputs.corners import CORNERS, Corner
 from attnverify.inputs.entries import (
     COTANGENT_STYLES,
     STYLES,
@@ -42,6 +43,9 @@ Array = NDArray[Any]
 
 # Bounds come from dozens of runs at once, so intermediate arrays are kept below this many entries.
 ENTRIES = 2**17
+# A corner adds to what the schedule costs, and a loop pays for its steps one by one.
+CORNER_ENTRIES = 2**16
+CORNER_STEPS = 66
 # Shares of a mask that are kept, tried in turn until every row sees a key.
 KEPT = (0.6, 0.6, 0.9, 1.1)
 
@@ -52,8 +56,9 @@ class Case:
 
     sizes: Mapping[str, int]
     parameters: Mapping[str, Any]
-    arrays: Mapping[str, Array]
-    cotangents: Mapping[str, Array]
+    # A case is named by how it came about; its numbers would fill pages.
+    arrays: Mapping[str, Array] = field(repr=False)
+    cotangents: Mapping[str, Array] = field(repr=False)
     style: str = "normal"
     seed: int = 0
     empty: bool = False
@@ -99,16 +104,23 @@ class Draw:
         seed: int,
         style: str = "normal",
         parameters: Mapping[str, Any] | None = None,
+        masks: str = "scattered",
     ) -> Case:
-        """One case of these sizes; axes that are not named have size one."""
-        whole = {axis.name: int(sizes.get(axis.name, 1)) for axis in self.spec.axes}
+        """One case of these sizes; axes that are not named have size one.
+
+        `masks` is the form of boolean inputs: "scattered", "left" or "right" where leading or
+        trailing places are hidden, "one" where a row keeps a single place.
+        """
+        whole = self.spec.fitted({a.name: int(sizes.get(a.name, 1)) for a in self.spec.axes})
         rng = np.random.default_rng([seed, *whole.values()])
         chosen = {p.name: parameter_value(p, whole, rng) for p in self.spec.parameters}
         chosen.update(parameters or {})
         arrays = real_entries(self.spec, whole, style, self.dtype, rng)
         cotangents = self._cotangents(whole, style, rng)
         for keep in KEPT:
-            drawn = structure_entries(self.spec, whole, rng, keep, empty=self.empty)
+            # Where the form itself leaves a row empty, the last attempt hides nothing.
+            form = masks if keep < 1 else "scattered"
+            drawn = structure_entries(self.spec, whole, rng, keep, empty=self.empty, form=form)
             found = Case(whole, chosen, {**arrays, **drawn}, cotangents, style, seed)
             if self.empty or not self.rows_without_keys(found):
                 break
@@ -126,8 +138,7 @@ class Draw:
                 sizes = scheduled(self.spec, level, rng, self.support)
                 if attempt > 2:
                     sizes = self._square(sizes)
-                if self._entries(sizes) > ENTRIES:
-                    sizes = scheduled(self.spec, max(0, level - 3), rng, self.support)
+                sizes = self._with_room(sizes)
                 found = self.case(
                     sizes, seed=int(rng.integers(2**31)), style=styles[number % len(styles)]
                 )
@@ -135,9 +146,50 @@ class Draw:
                     yield found
                     break
 
+    def corners(self, seed: int = 0) -> Iterator[Case]:
+        """One case for each corner; without `empty`, each row sees a key.
+
+        A spec with a recurrence has none of the long ones.
+        """
+        loops = any(isinstance(statement, Recurrence) for statement in self.spec.equations)
+        for number, corner in enumerate(CORNERS):
+            if loops and max(corner.lengths) > CORNER_STEPS:
+                continue
+            found = self._cornered(corner, seed + number)
+            if self.empty or not found.empty:
+                yield found
+
+    def _cornered(self, corner: Corner, seed: int) -> Case:
+        """The case of a corner, its lengths made equal where a row would see no key."""
+        wanted = supported(self.spec, corner.sizes(self.spec), self.support)
+        for sizes in (wanted, self._square(wanted)):
+            found = self.case(
+                self._with_room(dict(sizes), CORNER_ENTRIES),
+                seed=seed,
+                style=corner.style,
+                masks=corner.masks,
+            )
+            if self.empty or not found.empty:
+                break
+        return found
+
     def _entries(self, sizes: Mapping[str, int]) -> int:
         """The entries of the largest array that computing the spec takes."""
         return max(prod(sizes[label_axis(x)] for x in op.labels) for op in self._recipe.ops)
+
+    def _with_room(self, sizes: dict[str, int], most: int = ENTRIES) -> dict[str, int]:
+        """The same sizes, brought down as long as arrays would be too large."""
+        found = sizes
+        while self._entries(found) > most:
+            lower = found
+            for axis in _lowered(found):
+                lower = supported(self.spec, {**found, axis: found[axis] // 2}, self.support)
+                if self._entries(lower) < self._entries(found):
+                    break
+            else:
+                return found
+            found = lower
+        return found
 
     @property
     def masked(self) -> bool:
@@ -170,7 +222,7 @@ class Draw:
         arrays = {
             n: a.astype(np.float64) if a.dtype.kind in "fV" else a for n, a in case.arrays.items()
         }
-        counts = counter(**arrays, **case.parameters)
+        counts = counter(**arrays, **case.parameters, sizes=case.sizes)
         return {rows: counts[name] for name, rows in names.items()}
 
     def _square(self, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -198,6 +250,15 @@ class Draw:
         return {entry.tensor.name: arrays[entry.tensor.name] for entry in self.spec.inputs}
 
 
+def _lowered(sizes: Mapping[str, int]) -> list[str]:
+    """The axes to bring down, the first one first: few, channels above 4, all but the longest."""
+    few = [axis for axis in FEW if sizes.get(axis, 1) > 1]
+    channels = [axis for axis in CHANNELS if sizes.get(axis, 1) > 4]
+    others = [axis for axis in sizes if axis not in (*FEW, *CHANNELS) and sizes[axis] > 1]
+    longest = sorted(others, key=lambda axis: -sizes[axis])
+    return [*few, *sorted(channels, key=lambda axis: -sizes[axis]), *longest[1:], *longest[:1]]
+
+
 def _row_counter(spec: Spec) -> tuple[Oracle, dict[str, tuple[Index, ...]]] | None:
     """A compiled spec that counts the keys each row of a masked softmax sees; None without."""
     names: dict[str, tuple[Index, ...]] = {}
@@ -216,7 +277,7 @@ def _row_counter(spec: Spec) -> tuple[Oracle, dict[str, tuple[Index, ...]]] | No
     return compile_spec(counted), names
 
 
-def _masked(statement: Equation) -> list[Softmax]:
-    return [
-        node for node in walk(statement.body) if isinstance(node, Softmax) and node.where != TRUE
-    ]
+def _masked(statement: Equation) -> list[Softmax | Threshold]:
+    """The normalisers of an equation that see only some places."""
+    nodes = walk(statement.body)
+    return [n for n in nodes if isinstance(n, Softmax | Threshold) and n.where != TRUE]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from attnverify.algebra.parameters import highest, lowest, whole_values
 from attnverify.algebra.terms import Parameter
 from attnverify.errors import ParameterError
 from attnverify.spec import Spec
@@ -17,7 +19,7 @@ from attnverify.spec import Spec
 Support: TypeAlias = "Mapping[str, int | Sequence[int] | str]"
 
 FEW = ("batch", "heads", "group", "repeat")
-CHANNELS = ("key_dim", "value_dim", "model", "hidden", "align")
+CHANNELS = ("key_dim", "value_dim", "model", "hidden", "align", "pair", "side")
 
 # Rounds of the schedule: sizes of the axes there are few of, of channels, and of sequences.
 ROUNDS: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...] = (
@@ -70,7 +72,18 @@ def supported(
     for axis, rule in support.items():
         if isinstance(rule, str):
             found[axis] = _tied(spec, axis, rule, found)
-    return found
+    fitting = spec.fitted(found)
+    for axis in support:
+        if fitting[axis] != found[axis]:
+            declared = next(a.declaration for a in spec.axes if a.name == axis)
+            raise ParameterError(
+                "a size is declared that the spec has otherwise",
+                spec=spec.name,
+                found=f"{axis} = {found[axis]}",
+                due=f"{axis} = {declared}",
+                hint="declare the sizes of its parts" if not declared.isdigit() else "",
+            )
+    return fitting
 
 
 def _tied(spec: Spec, axis: str, rule: str, sizes: Mapping[str, int]) -> int:
@@ -112,7 +125,9 @@ def parameter_value(
     lengths = [size for axis, size in sizes.items() if axis not in (*FEW, *CHANNELS)] or [1]
     n = int(rng.choice(lengths))
     if parameter.integer:
+        step = parameter.multiple_of or 1
         near = [0, 1, 2, n - 1, n, n + 1, int(rng.integers(0, n + 1))]
+        near = [value - value % step for value in near]
         inside = [value for value in near if _inside(parameter, value)]
         return int(rng.choice(inside)) if inside else _edge(parameter)
     centre = float(parameter.default) if parameter.default is not None else 1.0
@@ -133,11 +148,18 @@ def _inside(parameter: Parameter, value: float) -> bool:
 
 def _edge(parameter: Parameter) -> Any:
     """A value just inside one bound of the domain."""
-    low = parameter.ge if parameter.ge is not None else parameter.gt
-    high = parameter.le if parameter.le is not None else parameter.lt
+    low, high = lowest(parameter), highest(parameter)
     if low is not None and high is not None:
-        middle = (low + high) / 2
-        return int(middle) if parameter.integer else float(middle)
-    step = 1 if parameter.integer else 0.5
-    value = low + step if low is not None else (high or 0) - step
-    return int(value) if parameter.integer else float(value)
+        if parameter.integer:
+            return _middle(parameter, math.floor(low), math.ceil(high))
+        return float((low + high) / 2)
+    if parameter.integer:
+        wide = 2 * (parameter.multiple_of or 1)
+        start = math.floor(low) if low is not None else math.ceil(high or 0) - wide
+        return _middle(parameter, start, start + wide)
+    return float(low + 0.5 if low is not None else (high or 0) - 0.5)
+
+
+def _middle(parameter: Parameter, start: int, stop: int) -> int:
+    values = whole_values(parameter, start, stop)
+    return values[len(values) // 2]

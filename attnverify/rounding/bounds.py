@@ -95,7 +95,11 @@ class Rounding:
         return dict(zip(real, self.outputs[len(self.spec.outputs) :], strict=False))
 
     def expected(
-        self, arrays: Mapping[str, Array], parameters: Mapping[str, Any], seed: int = 0
+        self,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, Any],
+        seed: int = 0,
+        sizes: Mapping[str, int] | None = None,
     ) -> Expected:
         """The values due and sigma per entry, or the reason why this case cannot be judged.
 
@@ -105,13 +109,14 @@ class Rounding:
         given = {e.tensor.name: np.shape(arrays[e.tensor.name]) for e in self.spec.inputs}
         case = _Case(
             {name: _widened(array) for name, array in arrays.items()},
-            bind(self.spec, given),
+            bind(self.spec, given, sizes),
             parameters,
             np.random.default_rng(seed),
         )
         # Hundreds of small products: handing each to several threads costs more than it gives.
         with _threads().limit(limits=1, user_api="blas"):
-            values = self.oracle(**arrays_for(self.oracle.dtype, arrays), **parameters)
+            given_arrays = arrays_for(self.oracle.dtype, arrays)
+            values = self.oracle(**given_arrays, **parameters, sizes=case.sizes)
             deviations, reason = self._deviations(case)
         if reason:
             return Expected({}, reason)
@@ -120,7 +125,8 @@ class Rounding:
     def _due(self, name: str, value: Array, deviation: Array) -> Due:
         # A reference no wider than the subject errs as much as the subject does.
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
-        sigma = doubled * _smoothed(deviation)
+        # What is undefined has no error, and must not spoil the mean of its row.
+        sigma = doubled * _smoothed(np.where(np.isnan(value), 0, deviation))
         # What the wider reference still tells from zero may be zero to the subject.
         floor = np.where(np.asarray(value) != 0, self.profile.quantum, 0.0)
         return Due(np.asarray(value), np.maximum(sigma, floor), self._axes(name))
@@ -147,8 +153,14 @@ class Rounding:
         form, recipe = self.forms[number], self.recipes[number]
         amplitudes = Amplitudes(recipe, self.profile, case.sizes, form.row_terms)
         factor = self.profile.enlarged if form.enlarge else 1.0
-        again = {m: seen.again(form, recipe, m, n, self.profile) for m, n in form.recomputed}
-        again |= {m: seen.copied(form, recipe, m, n) for m, n in form.copies}
+        # What a loop computes, or nothing needs, has no operation of its own in the recipe.
+        there = {op.out for op in recipe.ops}
+        again = {
+            m: seen.again(form, recipe, m, n, self.profile)
+            for m, n in form.recomputed
+            if m in there
+        }
+        again |= {m: seen.copied(form, recipe, m, n) for m, n in form.copies if m in there}
         given = {**case.arrays, **seen.peaks(form)}
         with np.errstate(all="ignore"):
             exact = exact_run(recipe, given, case.sizes, case.parameters, amplitudes)

@@ -28,10 +28,11 @@ from attnverify.equations import Equation, Statement
 from attnverify.rounding.apart import apart, shared_sums
 from attnverify.rounding.composed import composed
 from attnverify.rounding.distributed import distributed
-from attnverify.rounding.features import by_elu
+from attnverify.rounding.features import by_elu, by_values
 from attnverify.rounding.parts import Form, joint, read_again
 from attnverify.spec import Spec
 from attnverify.transforms.naming import name_softmaxes, unused
+from attnverify.transforms.prune import prune
 
 
 def forms(spec: Spec, *, backward: bool, logarithmic: bool = False) -> tuple[Form, ...]:
@@ -40,7 +41,8 @@ def forms(spec: Spec, *, backward: bool, logarithmic: bool = False) -> tuple[For
     `logarithmic` adds weights that are exp(score - log-sum-exp) from the start, as some write a
     softmax.
     """
-    named = name_softmaxes(spec)
+    needed = spec.replace(equations=prune(list(spec.equations), spec.outputs))
+    named = name_softmaxes(needed)
     whole = joint(named) if backward else named
     plain = _with_scores(whole, whole.outputs)
     further: list[Form | None] = [_again(whole, forward=True)] if logarithmic else []
@@ -50,6 +52,9 @@ def forms(spec: Spec, *, backward: bool, logarithmic: bool = False) -> tuple[For
     if features is not None:
         written = _with_scores(joint(features) if backward else features, whole.outputs)
         further.append(replace(written, enlarge=False))
+    kept = by_values(whole) if backward else None
+    if kept is not None:
+        further.append(replace(_with_scores(kept, whole.outputs), enlarge=False))
     if not softmaxes(named):
         further += [apart(whole), distributed(whole)]
     return (plain, *(form for form in further if form is not None))

@@ -41,7 +41,7 @@ EXACT = {
     "smaller",
     "broadcast",
 }
-ELEMENTARY = {"exp", "log", "tanh", "sin", "cos", "logistic", "erf", "power"}
+ELEMENTARY = {"exp", "log", "tanh", "sin", "cos", "logistic", "erf", "power", "alibi_slope"}
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Amplitudes:
                 else 1.0
             )
             return np.hypot(self._accumulated(op, array, operands), self._stored(array, widened))
-        if op.kind == "reduce" or op.detail in EXACT:
+        if op.kind == "reduce" or (op.kind == "map" and op.detail in EXACT):
             return None
         return self._stored(array, self.profile.exponential if op.detail in ELEMENTARY else 1.0)
 
@@ -110,7 +110,8 @@ class Amplitudes:
     def _root_of_squares(self, op: Op, operands: tuple[Any, ...]) -> Array:
         """The root of the sum of squared products, scaled first: small squares would vanish."""
         arrays = [np.asarray(o, dtype=float) for o in operands]
-        units = [float(np.max(np.abs(a), initial=0.0)) or 1.0 for a in arrays]
+        # An undefined entry spoils what reads it, not the scale of the others.
+        units = [float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a))) or 1.0 for a in arrays]
         squared = [np.square(a / unit) for a, unit in zip(arrays, units, strict=True)]
         if op.kind == "reduce":
             axes = tuple(n for n, x in enumerate(op.operands[0].labels) if x not in op.labels)
@@ -169,10 +170,10 @@ class NoisyMachine(Machine):
     ) -> dict[str, Array]:
         """The outputs of `count` runs, which are the leading axis of each."""
         self.count, self.rng, self.recomputed = count, rng, recomputed
+        self.sizes = sizes = {**self.sizes, label_axis(RUNS): count}
         for op in recipe.ops:
             self.step(op)
         found: dict[str, Array] = {}
-        sizes = {**self.sizes, "runs": count}
         for name, value, places in recipe.outputs:
             labels = (RUNS, *value.labels) if value.name in self.noisy else value.labels
             found[name] = placed(self.values[value.name], labels, ((RUNS,), *places), sizes)
