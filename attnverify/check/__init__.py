@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.check.conventions import observed
+from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
@@ -23,6 +26,8 @@ from attnverify.inputs import Case, Draw, Support
 from attnverify.library import load
 from attnverify.spec import Spec
 from attnverify.store import FOLDER, Run
+from attnverify.subjects import Outputs, named_outputs, packages
+from attnverify.subjects.process import Limits
 from attnverify.transforms.gradient import gradient
 from attnverify.verdict import Report, Section, Status, Verdict, Witness
 
@@ -32,7 +37,7 @@ OnVerdict = Callable[[str, Verdict], object]
 
 
 def check(
-    fn: Callable[..., Any],
+    fn: Any,
     spec: str | Spec,
     *,
     framework: str = "numpy",
@@ -40,7 +45,7 @@ def check(
     dtypes: Sequence[str] = ("float32",),
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str] | None = None,
-    outputs: Sequence[str | None] | None = None,
+    outputs: Outputs | None = None,
     sizes: Support | None = None,
     internal: str | None = None,
     empty_rows: str | None = None,
@@ -51,43 +56,44 @@ def check(
     replay: str | Path | None = None,
     store: str | Path | Run | None = None,
     subject_name: str = "",
+    device: str = "",
+    packed: Mapping[str, str] | None = None,
+    isolate: bool = False,
+    time_limit: float = Limits.time,
+    memory_limit: int = Limits.memory,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
 
     `fn(q, k, v)` gets the first three inputs by position and further inputs and open parameters by
-    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are.  `layout`
-    is an einops pattern such as "b n (h d)"; `outputs` names what it returns, None for what is to
-    be left alone.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2,
-    4]}).  `internal` declares a narrower type inside, `empty_rows="zeros"` what a row without keys
-    gives.  Other keywords choose the spec's member and give its parameters values.  `replay` is a
-    kept witness: only that case is judged.
+    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are.  `framework`
+    says whose arrays it takes ("array_api:torch": which library's); for "onnx" and "onnxruntime" it
+    is a model.  `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
+    None for what is to be left alone, or says where each output is: a key, an attribute or a
+    position.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
+    `internal` declares a narrower type inside, `empty_rows` what a row without keys gives: "zeros",
+    or "nan" or "uniform" where the spec has that choice; `device` is where its arrays lie;
+    `packed` maps an axis to the lengths by which its sequences lie end to end.  Other keywords
+    choose the spec's member and give its parameters values.  `replay` is a kept witness: only that
+    case is judged.  `fn` may be a name, `package.module:function` or `file.py:function`.  `isolate`
+    runs it in a process of its own, where one call may take `time_limit` seconds and `memory_limit`
+    MiB beyond what is held once it is loaded: a crash, a hang and an exit are REFUTED.
 
-    Raises SubjectError where the call itself does not fit the function, ParameterError for a wrong
-    setting, LoadError where the spec does not load, MissingExtraError where the framework is not
-    installed.
+    Raises SubjectError where the call itself does not fit the function, or where it is to be
+    isolated and no other process could find it by its name, ParameterError for a wrong setting,
+    LoadError where the spec does not load, MissingExtraError where the framework is lacking.
     """
-    loaded = load(spec, **params)
+    loaded = load(spec, **params, **_declared(spec, empty_rows, packed))
     if outputs is not None:
-        loaded = loaded.replace(outputs=tuple(name for name in outputs if name is not None))
+        loaded = loaded.replace(outputs=named_outputs(outputs))
     settings = Settings(
-        fn,
-        loaded,
-        framework,
-        layout,
-        dict(kwargs or {}),
-        dict(inputs or {}),
-        tuple(outputs or ()),
-        dict(sizes or {}),
-        internal,
-        _convention(empty_rows),
-        vjp,
-        seed,
-        spec if isinstance(spec, str) else loaded.name,
-        params,
-        subject_name,
-    )
-    verdicts = _asked(settings, dtypes, cases or CASES, replay, store=store, told=on_verdict)
+        fn, loaded, framework, layout, dict(kwargs or {}), dict(inputs or {}), outputs or (),
+        dict(sizes or {}), internal, empty_rows, vjp, seed,
+        spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
+        dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
+    )  # fmt: skip
+    with settings.begun() as begun:
+        verdicts = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)
     section = Section(loaded.name, verdicts, settings.name, _figures(loaded))
     return Report((section,), _environment(framework))
 
@@ -95,7 +101,7 @@ def check(
 def _asked(
     settings: Settings,
     dtypes: Sequence[str],
-    count: int,
+    count: int | None,
     replay: str | Path | None,
     *,
     store: str | Path | Run | None,
@@ -113,24 +119,42 @@ def _asked(
     return tuple(verdicts)
 
 
-def _convention(empty_rows: str | None) -> str | None:
-    if empty_rows not in (None, "zeros"):
+def _declared(
+    spec: str | Spec, empty_rows: str | None, packed: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The choice that a declared convention is; a Spec is composed with its own."""
+    if packed and empty_rows != "zeros":
+        raise ParameterError(
+            "packed sequences have padding in the spec, which counts as zeros",
+            found=f"empty_rows={empty_rows!r}",
+            due='empty_rows="zeros"',
+        )
+    if empty_rows is not None and empty_rows not in EMPTY_ROWS:
         raise ParameterError(
             "a convention for rows without keys that cannot be judged",
             found=repr(empty_rows),
-            due="'zeros', or leave it undeclared",
+            due=f"{', '.join(map(repr, EMPTY_ROWS))}, or leave it undeclared",
         )
-    return empty_rows
+    if empty_rows is None or empty_rows == "zeros" or isinstance(spec, Spec):
+        return {}
+    return {"empty_rows": empty_rows}
 
 
-def _judged(settings: Settings, dtype: str, count: int) -> list[Verdict]:
-    """The verdicts of one dtype over the drawn schedule."""
+def _drawn(draw: Draw, seed: int, count: int | None) -> Iterator[Case]:
+    """As many cases of the schedule as are asked for; unasked, all of it and every corner."""
+    if count is not None:
+        return draw.schedule(seed, count)
+    return chain(draw.schedule(seed, CASES), draw.corners(seed))
+
+
+def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
+    """The verdicts of one dtype over the drawn cases."""
     judge = Judge(settings.spec, settings.wrapped(dtype), dtype, internal=settings.internal)
     draw = Draw(
         settings.spec, dtype=dtype, support=settings.sizes, empty=settings.empty_rows is not None
     )
     tally = Tally(judge)
-    for number, case in enumerate(draw.schedule(settings.seed, count)):
+    for number, case in enumerate(_drawn(draw, settings.seed, count)):
         if number == 0:
             judge.look(case)
         tally.add(case, judge.ask(case))
@@ -144,11 +168,22 @@ def _judged(settings: Settings, dtype: str, count: int) -> list[Verdict]:
             hint="map the inputs' names with inputs=, or change kwargs=",
         )
     started = time.monotonic()
-    small = shrink(judge, draw, tally.failing) if tally.failing else {}
+    # To look for a smaller case that hangs would cost the time limit at every step.
+    small = shrink(judge, draw, tally.failing) if tally.failing and not tally.hung else {}
     spent = (time.monotonic() - started) / max(1, len(small))
     verdicts = [_named(v, settings, dtype, tally) for v in tally.verdicts(small, spent)]
+    return [*verdicts, *_further(settings, judge, draw, tally), *tally.without_backward()]
+
+
+def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list[Verdict]:
+    """What cases put one at a time do not show; nothing more is asked of one that hangs."""
+    if tally.hung:
+        return []
     note = observed(settings, judge, draw)
-    return [*verdicts, *([note] if note is not None else []), *tally.without_backward()]
+    found = [note] if note is not None else []
+    if tally.broadest is not None and not tally.failing:
+        found += habits(judge, draw, tally.broadest)
+    return found
 
 
 def _named(verdict: Verdict, settings: Settings, dtype: str, tally: Tally) -> Verdict:
@@ -205,7 +240,9 @@ def _replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[V
         judge.no_backward = judge.no_backward or "the kept case has no cotangents"
     tally = Tally(judge)
     tally.add(case, judge.ask(case))
-    return [*tally.verdicts({}, 0.0), *tally.without_backward()]
+    draw = Draw(settings.spec, dtype=dtype, empty=settings.empty_rows is not None)
+    again = habits(judge, draw, case) if not tally.failing else ()
+    return [*tally.verdicts({}, 0.0), *again, *tally.without_backward()]
 
 
 def gradient_free(spec: Spec) -> bool:
@@ -254,7 +291,7 @@ def _environment(framework: str) -> dict[str, str]:
         "numpy": np.__version__,
         "machine": platform.machine(),
     }
-    for package in ("attnverify", framework):
+    for package in ("attnverify", *packages(framework)):
         try:
             found[package] = str(version(package))
         except PackageNotFoundError:

@@ -13,7 +13,7 @@ from attnverify.compare import Form, judge
 from attnverify.inputs import Case
 from attnverify.rounding import Expected, Rounding
 from attnverify.spec import Spec
-from attnverify.subjects import Subject, SubjectFault
+from attnverify.subjects import Answerer, SubjectFault, SubjectGone
 from attnverify.verdict import Status, Verdict, Witness
 
 Array = NDArray[Any]
@@ -21,18 +21,22 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Answers:
-    """The verdicts on one case, or why it was not judged; `misuse`: the call did not fit."""
+    """The verdicts on one case, or why it was not judged.
+
+    `misuse`: the call did not fit; `hung`: it ran past its time limit.
+    """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     skipped: str = ""
     misuse: str = ""
+    hung: bool = False
 
 
 class Judge:
     """One subject in one dtype against one spec."""
 
     def __init__(
-        self, spec: Spec, subject: Subject, dtype: str, *, internal: str | None = None
+        self, spec: Spec, subject: Answerer, dtype: str, *, internal: str | None = None
     ) -> None:
         self.spec, self.subject, self.dtype = spec, subject, dtype
         self.internal = internal
@@ -51,14 +55,9 @@ class Judge:
     @property
     def names(self) -> list[str]:
         """Every comparison, forward first."""
-        forward = [self.forward_name(name) for name in self._judged]
+        forward = [self.forward_name(name) for name in self.subject.plan.judged]
         real = [] if self.no_backward else self.subject.plan.real
         return [*forward, *(self.backward_name(name) for name in real)]
-
-    @property
-    def _judged(self) -> tuple[str, ...]:
-        named = self.subject.plan.outputs or self.spec.outputs
-        return tuple(name for name in named if name is not None)
 
     @property
     def whole(self) -> Rounding:
@@ -83,8 +82,15 @@ class Judge:
         expected = self._expected(case, backward=asked)
         if expected.reason:
             return Answers(skipped=expected.reason)
-        forward, misuse = self._ask_forward(case, expected)
-        slopes = self._ask_backward(case, expected) if asked and not misuse else {}
+        forward, fault = self._ask_forward(case, expected)
+        misuse = str(fault) if fault is not None and fault.misuse else ""
+        if isinstance(fault, SubjectGone):
+            # What ended the process without gradients would end it again.
+            slopes = self._no_gradients(fault) if asked else {}
+        elif asked and not misuse:
+            slopes, fault = self._ask_backward(case, expected)
+        else:
+            slopes = {}
         joined = {**forward, **{n: v for n, v in slopes.items() if n not in forward}}
         for name, verdict in forward.items():
             again = slopes.get(name)
@@ -96,29 +102,33 @@ class Judge:
                 joined[name] = replace(
                     again, detail=f"when a gradient is asked for: {again.detail}"
                 )
-        witnessed = {name: self._with_case(verdict, case) for name, verdict in joined.items()}
-        return Answers(witnessed, misuse=misuse)
+        witnessed = {name: self.witnessed(verdict, case) for name, verdict in joined.items()}
+        hung = isinstance(fault, SubjectGone) and fault.hung
+        return Answers(witnessed, misuse=misuse, hung=hung)
 
     def _expected(self, case: Case, *, backward: bool) -> Expected:
         arrays = dict(case.arrays)
         if not backward:
-            return self._forward.expected(arrays, case.parameters, case.seed)
+            return self._forward.expected(arrays, case.parameters, case.seed, case.sizes)
         arrays |= self.seeds(case)
-        return self.whole.expected(arrays, case.parameters, case.seed)
+        return self.whole.expected(arrays, case.parameters, case.seed, case.sizes)
 
     def seeds(self, case: Case) -> dict[str, Array]:
         """The cotangents under the names that the gradient spec gives them."""
         return {self.whole.cotangents[out]: array for out, array in case.cotangents.items()}
 
-    def _ask_forward(self, case: Case, expected: Expected) -> tuple[dict[str, Verdict], str]:
+    def _ask_forward(
+        self, case: Case, expected: Expected
+    ) -> tuple[dict[str, Verdict], SubjectFault | None]:
         try:
             outputs = self.subject.forward(case.arrays, case.parameters)
         except SubjectFault as fault:
             faulty = {
-                self.forward_name(n): _faulty(self.forward_name(n), fault) for n in self._judged
+                self.forward_name(n): _faulty(self.forward_name(n), fault)
+                for n in self.subject.plan.judged
             }
-            return faulty, str(fault) if fault.misuse else ""
-        return self._judged_outputs(outputs, case, expected), ""
+            return faulty, fault
+        return self._judged_outputs(outputs, case, expected), None
 
     def _judged_outputs(
         self, outputs: Mapping[str, Array], case: Case, expected: Expected
@@ -131,6 +141,11 @@ class Judge:
             found[verdict.name] = _about(verdict, name)
         return found
 
+    def outputs(self, outputs: Mapping[str, Array], case: Case) -> list[Verdict]:
+        """The verdicts on outputs that were had in some other way than `ask`."""
+        expected = self._expected(case, backward=False)
+        return [] if expected.reason else [*self._judged_outputs(outputs, case, expected).values()]
+
     def restored(self, outputs: Mapping[str, Array], case: Case) -> Array:
         """The first output in the spec's axis order; SubjectFault for a shape that is not due."""
         name = self.spec.outputs[0]
@@ -139,32 +154,38 @@ class Judge:
             raise SubjectFault(f"the output has shape {outputs[name].shape}, due {form.shape}")
         return form.restore(outputs[name])
 
-    def _ask_backward(self, case: Case, expected: Expected) -> dict[str, Verdict]:
+    def _ask_backward(
+        self, case: Case, expected: Expected
+    ) -> tuple[dict[str, Verdict], SubjectFault | None]:
         names = {name: self.backward_name(name) for name in self.subject.plan.real}
         try:
             outputs, gradients = self.subject.backward(
                 case.arrays, case.cotangents, case.parameters
             )
         except SubjectFault as fault:
-            return {name: _faulty(name, fault) for name in names.values()}
+            return self._no_gradients(fault), fault
         found = self._judged_outputs(outputs, case, expected)
         for name, title in names.items():
             due = expected.dues[self.whole.gradients[name]]
             found[title] = _about(
                 judge(title, gradients[name], due, self._form(name, case, name)), f"d{name}"
             )
-        return found
+        return found, None
+
+    def _no_gradients(self, fault: SubjectFault) -> dict[str, Verdict]:
+        names = [self.backward_name(name) for name in self.subject.plan.real]
+        return {name: _faulty(name, fault) for name in names}
 
     def _form(self, name: str, case: Case, like: str) -> Form:
         """The due form of an output, or of a gradient, which lies as its array does."""
-        layout = self.subject.plan.layout
+        layout = self.subject.plan.layout.at(case.arrays)
 
         def restore(array: Array) -> Array:
             return layout.inward(like, array, case.sizes)
 
         return Form(layout.shape(like, case.sizes), layout.pattern(name), self.dtype, restore)
 
-    def _with_case(self, verdict: Verdict, case: Case) -> Verdict:
+    def witnessed(self, verdict: Verdict, case: Case) -> Verdict:
         """A refuted verdict carries the arrays of its case."""
         if verdict.status is not Status.REFUTED:
             return verdict

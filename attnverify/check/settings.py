@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any
 
 from attnverify.inputs import Support
 from attnverify.spec import Spec
-from attnverify.subjects import Subject, subject
+from attnverify.subjects import Answerer, Outputs, plan, resolved, subject
+from attnverify.subjects.isolated import Isolated, process_of
+from attnverify.subjects.process import Limits, Process
 
 
 @dataclass(frozen=True)
 class Settings:
     """The subject, the spec and how one is put to the other."""
 
-    fn: Callable[..., Any]
+    fn: Any
     spec: Spec
     framework: str = "numpy"
     layout: str | Mapping[str, str] | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    outputs: tuple[str | None, ...] = ()
+    outputs: Outputs = ()
     sizes: Support = field(default_factory=dict)
     internal: str | None = None
     empty_rows: str | None = None
@@ -32,28 +36,53 @@ class Settings:
     spec_name: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     subject_name: str = ""
+    device: str = ""
+    packed: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
+    process: Process | None = None
 
     @property
     def name(self) -> str:
-        """The subject's name: the one given, or module:function."""
+        """The subject's name: the one given, a model's path, or module:function."""
         if self.subject_name:
             return self.subject_name
+        if isinstance(self.fn, str | PathLike):
+            return str(self.fn)
         module = getattr(self.fn, "__module__", None) or type(self.fn).__module__
         return f"{module}:{getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
 
-    def wrapped(self, dtype: str) -> Subject:
-        """The subject in one dtype."""
-        return subject(
-            self.fn,
-            self.spec,
-            framework=self.framework,
-            layout=self.layout,
-            dtype=dtype,
-            kwargs=self.kwargs,
-            inputs=self.inputs,
-            vjp=self.vjp,
-            outputs=self.outputs,
-        )
+    def wrapped(self, dtype: str) -> Answerer:
+        """The subject in one dtype, here or in its own process."""
+        if self.process is not None:
+            return Isolated(plan(self.spec, **self._call, dtype=dtype), self.process)
+        fn = resolved(self.fn, self.framework) if isinstance(self.fn, str) else self.fn
+        return subject(fn, self.spec, **self._call, dtype=dtype, vjp=self.vjp)
+
+    @property
+    def _call(self) -> dict[str, Any]:
+        """How it is called, but for the type."""
+        return {
+            "framework": self.framework,
+            "layout": self.layout,
+            "kwargs": self.kwargs,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "device": self.device,
+            "packed": self.packed,
+        }
+
+    def begun(self) -> AbstractContextManager[Settings]:
+        """These settings with the subject's process running, where it has limits of its own."""
+        if self.limits is None:
+            return nullcontext(self)
+        return self._isolated(self.limits)
+
+    @contextmanager
+    def _isolated(self, limits: Limits) -> Iterator[Settings]:
+        call = plan(self.spec, **self._call)
+        # A function is told by its own name: the one given may be no more than a title.
+        with process_of(self.fn, call, self.framework, self.vjp, limits) as process:
+            yield replace(self, process=process)
 
     def command(self, dtype: str, path: str) -> str:
         """The command that replays kept arrays.
@@ -66,12 +95,20 @@ class Settings:
         words += ["--framework", self.framework]
         if isinstance(self.layout, str):
             words += ["--layout", self.layout]
+        words += ["--device", self.device] if self.device else []
         words += ["--dtype", dtype]
-        told = (("--kwargs", self.kwargs), ("--inputs", self.inputs), ("--sizes", self.sizes))
+        told = (
+            ("--kwargs", self.kwargs),
+            ("--inputs", self.inputs),
+            ("--sizes", self.sizes),
+            ("--packed", self.packed),
+        )
         for flag, value in told:
             words += [flag, json.dumps(dict(value), default=repr)] if value else []
+        words += ["--outputs", json.dumps(self.outputs)] if self.outputs else []
         for key, value in self.values.items():
             words += ["--set", f"{key}={value}"]
         for flag, text in (("--internal", self.internal), ("--empty-rows", self.empty_rows)):
             words += [flag, text] if text else []
+        words += [] if self.limits is None else self.limits.words()
         return shlex.join([*words, "--replay", path])

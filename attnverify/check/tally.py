@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from attnverify.check.judge import Answers, Judge
 from attnverify.inputs import Case
@@ -26,8 +27,10 @@ class Tally:
     undecided: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     misuses: list[str] = field(default_factory=list)
+    hung: int = 0
     answered: int = 0
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    broadest: Case | None = None
     began: float = field(default_factory=time.monotonic)
 
     def add(self, case: Case, answers: Answers) -> None:
@@ -37,8 +40,11 @@ class Tally:
             return
         self.answered += 1
         self.misuses += [answers.misuse] if answers.misuse else []
+        self.hung += answers.hung
         for axis, size in case.sizes.items():
             self.sizes.setdefault(axis, []).append(size)
+        if self.broadest is None or _breadth(case) > _breadth(self.broadest):
+            self.broadest = case
         for name, verdict in answers.verdicts.items():
             if verdict.status is Status.REFUTED:
                 self.failing.setdefault(name, case)
@@ -55,7 +61,12 @@ class Tally:
 
     @property
     def done(self) -> bool:
-        """Whether more cases would tell nothing new: no call fits, or every comparison failed."""
+        """Whether more cases would tell nothing new: no call fits, or every comparison failed.
+
+        A call that hangs costs its whole time limit, so one is enough where no other came through.
+        """
+        if self.hung and self.hung in (self.answered, PATIENCE):
+            return True
         if len(self.misuses) >= MISUSES and self.misused:
             return True
         failures = [len(self.refuted.get(name, ())) for name in self.judge.names]
@@ -104,6 +115,7 @@ class Tally:
             verdict,
             detail=f"smallest shape {shape}{settings}: {verdict.detail} ({often})",
             cases=self.answered,
+            evidence={**verdict.evidence, "first": _drawn(self.failing[name])},
         )
 
     def _scope(self) -> str:
@@ -122,3 +134,13 @@ class Tally:
         return [
             Verdict(f"gradients ({self.judge.dtype})", Status.UNDECIDED, self.judge.no_backward)
         ]
+
+
+def _breadth(case: Case) -> tuple[int, bool]:
+    """How many axes are longer than one, and whether the values are plain."""
+    return sum(size > 1 for size in case.sizes.values()), case.style == "normal"
+
+
+def _drawn(case: Case) -> dict[str, Any]:
+    """How a case was drawn: its style of entries, its sizes and its parameters."""
+    return {"style": case.style, "sizes": dict(case.sizes), "parameters": dict(case.parameters)}

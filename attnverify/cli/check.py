@@ -16,6 +16,7 @@ from attnverify.cli.options import (
     Set,
     Store,
     Verbose,
+    listing,
     mapping,
     settings,
 )
@@ -28,16 +29,61 @@ Sizes = Annotated[
     typer.Option("--sizes", metavar="JSON", help='Sizes it takes, such as {"heads": [1, 2, 4]}.'),
 ]
 
+Named = Annotated[
+    str, typer.Argument(help="package.module:function, path/file.py:function or path/file.onnx.")
+]
+Framework = Annotated[
+    str | None,
+    typer.Option(
+        "--framework",
+        help="Whose arrays it takes: numpy (unless told), torch, jax, keras, mlx, onnx,"
+        " onnxruntime or array_api:LIBRARY.",
+    ),
+]
+Device = Annotated[str | None, typer.Option("--device", help="Where its arrays lie, such as cuda.")]
+Packed = Annotated[
+    str | None,
+    typer.Option("--packed", metavar="JSON", help="Axes packed end to end, with their lengths."),
+]
+Outputs = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs", metavar="JSON", help='What it returns: ["O", "LSE"] or {"O": "out"}.'
+    ),
+]
+
+
+Inputs = Annotated[
+    str | None,
+    typer.Option("--inputs", metavar="JSON", help="Its name for each further input of the spec."),
+]
+Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]
+Replay = Annotated[
+    Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
+]
+Isolate = Annotated[
+    bool | None,
+    typer.Option(
+        "--isolate/--no-isolate",
+        help="Run it in a process of its own; usual for a Python file.",
+        show_default=False,
+    ),
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", metavar="S", help="Seconds that one isolated call may take."),
+]
+MemoryLimit = Annotated[
+    int | None,
+    typer.Option("--memory-limit", metavar="MIB", help="MiB that an isolated subject may take."),
+]
+
 
 def check(
-    subject: Annotated[
-        str, typer.Argument(help="package.module:function or path/file.py:function.")
-    ],
+    subject: Named,
     *,
     spec: Annotated[str, typer.Option("--spec", help="A spec by name or path.")],
-    framework: Annotated[
-        str, typer.Option("--framework", help="Whose arrays it takes: numpy, torch or jax.")
-    ] = "numpy",
+    framework: Framework = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help='How arrays lie, such as "b n (h d)".')
     ] = None,
@@ -47,27 +93,25 @@ def check(
     kwargs: Annotated[
         str | None, typer.Option("--kwargs", metavar="JSON", help="Further arguments for it.")
     ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            "--inputs", metavar="JSON", help="Its name for each further input of the spec."
-        ),
-    ] = None,
+    inputs: Inputs = None,
     sizes: Sizes = None,
+    outputs: Outputs = None,
+    device: Device = None,
+    packed: Packed = None,
     assigned: Set = None,
     internal: Annotated[
         str | None, typer.Option("--internal", help="A narrower type that it computes in.")
     ] = None,
     empty_rows: Annotated[
-        str | None, typer.Option("--empty-rows", help="What a row without keys gives: zeros.")
+        str | None,
+        typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
     ] = None,
-    cases: Annotated[
-        int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")
-    ] = None,
+    cases: Cases = None,
     seed: Seed = 0,
-    replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
-    ] = None,
+    isolate: Isolate = None,
+    time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
+    replay: Replay = None,
     json: Json = None,
     html: Html = None,
     store: Store = Path(".attnverify"),
@@ -79,14 +123,33 @@ def check(
     Forward and backward, over drawn shapes and values, under a tolerance derived for each entry.
     """
     asked = {
-        "framework": framework, "layout": layout, "dtypes": tuple(dtype) if dtype else None,
+        "framework": framework or ("onnx" if is_model(subject) else None),
+        "layout": layout, "dtypes": tuple(dtype) if dtype else None,
         "kwargs": mapping(kwargs, "--kwargs"), "inputs": mapping(inputs, "--inputs"),
-        "sizes": mapping(sizes, "--sizes"), "internal": internal, "empty_rows": empty_rows,
-        "cases": cases, "seed": seed, "replay": replay,
+        "sizes": mapping(sizes, "--sizes"), "outputs": listing(outputs, "--outputs"),
+        "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
+        "empty_rows": empty_rows, "cases": cases, "seed": seed, "replay": replay,
+        # A file is somebody's work in progress; a module of a package has been run before.
+        "isolate": _is_file(subject) if isolate is None else isolate,
+        "time_limit": time_limit, "memory_limit": memory_limit,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)
     _run(subject, spec, asked, store=store, json=json, html=html, quiet=quiet)
+
+
+def _is_file(subject: str) -> bool:
+    """Whether a subject is named by its file."""
+    return subject.rpartition(":")[0].endswith(".py")
+
+
+def is_model(subject: str) -> bool:
+    """Whether a subject is the path of an ONNX model.
+
+    >>> is_model("model.onnx"), is_model("model.py:attention")
+    (True, False)
+    """
+    return subject.endswith(".onnx")
 
 
 def _run(
@@ -111,7 +174,10 @@ def _run(
     find(spec)
     # The installed command does not look for modules where the user stands; `python -m` does.
     sys.path.append(str(Path.cwd()))
-    fn = resolve_subject(subject)
+    # What is isolated must not run here, and importing it would.
+    fn: Any = Path(subject) if is_model(subject) else subject
+    if isinstance(fn, str) and not asked["isolate"]:
+        fn = resolve_subject(fn)
     told = {"command": "check", "subject": subject, "spec": spec}
     told |= {name: str(value) for name, value in asked.items()}
     run = kept.begin(told, {"attnverify": av.__version__}, store)

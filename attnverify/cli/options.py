@@ -74,17 +74,32 @@ def _value(text: str) -> Any:
 
 def mapping(text: str | None, option: str) -> dict[str, Any] | None:
     """The JSON object that an option carries; UsageError where it is none."""
+    found = _json(text, option, "a JSON object")
+    if found is None or isinstance(found, dict):
+        return found
+    raise UsageError(f"{option} takes a JSON object", found=text, hint=_quoted(option))
+
+
+def listing(text: str | None, option: str) -> list[Any] | dict[str, Any] | None:
+    """The JSON list or object that an option carries; UsageError where it is neither.
+
+    >>> listing('["O", null]', "--outputs")
+    ['O', None]
+    """
+    found = _json(text, option, "a JSON list or object")
+    if found is None or isinstance(found, list | dict):
+        return found
+    raise UsageError(f"{option} takes a JSON list or object", found=text, hint=_quoted(option))
+
+
+def _json(text: str | None, option: str, due: str) -> Any:
     if text is None:
         return None
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{option} takes a JSON object", found=error, hint=_quoted(option)
-        ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{option} takes a JSON object", found=text, hint=_quoted(option))
-    return found
+        raise UsageError(f"{option} takes {due}", found=error, hint=_quoted(option)) from None
+    return False if found is None else found
 
 
 def _quoted(option: str) -> str:

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnverify.dtypes import float_type
-from attnverify.errors import ParameterError, SubjectError
-from attnverify.spec import Spec
-from attnverify.subjects.base import Plan, Subject, SubjectFault
-from attnverify.subjects.layout import Layout
+from attnverify.errors import ParameterError
+from attnverify.library import resolve_subject
+from attnverify.subjects.answerer import Answerer, Pair
+from attnverify.subjects.base import Plan, Subject
+from attnverify.subjects.faults import SubjectFault, SubjectGone
+from attnverify.subjects.outputs import Outputs, checked, named_outputs
+
+if TYPE_CHECKING:
+    from attnverify.spec import Spec
+    from attnverify.subjects.layout import Layout
 
 # Each module imports its framework, so it is imported when it is asked for.
-FRAMEWORKS = {"numpy": "NumpySubject", "torch": "TorchSubject", "jax": "JaxSubject"}
+FRAMEWORKS = {
+    "numpy": "numpy:NumpySubject",
+    "torch": "torch:TorchSubject",
+    "jax": "jax:JaxSubject",
+    "keras": "keras:KerasSubject",
+    "mlx": "mlx:MlxSubject",
+    "onnx": "onnx:ReferenceSubject",
+    "onnxruntime": "onnx:RuntimeSubject",
+    "array_api": "array_api:ArrayApiSubject",
+}
+# Frameworks whose subject is a model: where it is given by text, that is a path.
+MODELS = frozenset({"onnx", "onnxruntime"})
+# Packages whose versions tell what ran, where the framework's name is not enough.
+PACKAGES = {"keras": ("keras", "jax"), "onnxruntime": ("onnx", "onnxruntime")}
 
 
 def subject(
-    fn: Callable[..., Any],
+    fn: Any,
     spec: Spec,
     *,
     framework: str = "numpy",
@@ -26,14 +45,18 @@ def subject(
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str] | None = None,
     vjp: Callable[..., Any] | None = None,
-    outputs: tuple[str | None, ...] = (),
+    outputs: Outputs = (),
+    device: str = "",
+    packed: Mapping[str, str] | None = None,
 ) -> Subject:
     """Wrap `fn` as a subject for `spec`.
 
     The first three inputs go by position, further ones and open parameters by keyword, under the
     names that `inputs` maps them to.  `vjp(dO, q, k, v, ...)` returns gradients where the
-    framework has no autodiff. Raises ParameterError for an unknown framework, dtype or layout,
-    MissingExtraError where it is not installed.
+    framework has no autodiff.  "array_api" takes the array library after a colon, as in
+    "array_api:torch" (NumPy without one); for "onnx" and "onnxruntime" `fn` is a model: a file, a
+    ModelProto or a NodeProto.  Raises ParameterError for an unknown framework, dtype, layout or
+    device, MissingExtraError where it is not installed.
 
     >>> import numpy as np
     >>> from attnverify import load
@@ -42,27 +65,101 @@ def subject(
     >>> double.forward({"Q": one, "K": one, "V": one}, {})["O"].item()
     2.0
     """
-    if not callable(fn):
-        raise SubjectError("a subject is a function", found=type(fn).__name__)
-    plan = Plan(
+    made = plan(
         spec,
-        Layout(spec, layout),
+        framework=framework,
+        layout=layout,
+        dtype=dtype,
+        kwargs=kwargs,
+        inputs=inputs,
+        outputs=outputs,
+        device=device,
+        packed=packed,
+    )
+    return wrapper(framework)(fn, made, vjp)
+
+
+def plan(
+    spec: Spec,
+    *,
+    framework: str = "numpy",
+    layout: str | Mapping[str, str] | None = None,
+    dtype: str = "float32",
+    kwargs: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
+    outputs: Outputs = (),
+    device: str = "",
+    packed: Mapping[str, str] | None = None,
+) -> Plan:
+    """How a subject for `spec` is called; ParameterError for an unknown dtype or layout."""
+    # SymPy stays out of a subject's process, which makes its plans without a layout.
+    from attnverify.subjects.layout import Layout  # noqa: PLC0415
+    from attnverify.subjects.packing import PackedLayout  # noqa: PLC0415
+
+    return Plan(
+        spec,
+        PackedLayout(spec, layout, packed) if packed else Layout(spec, layout),
         float_type(dtype).name,
         dict(kwargs or {}),
         dict(inputs or {}),
-        tuple(outputs),
+        checked(outputs, spec),
+        device,
+        framework.partition(":")[2],
     )
-    return _wrapper(framework)(fn, plan, vjp)
 
 
-def _wrapper(framework: str) -> type[Subject]:
+def resolved(name: str, framework: str) -> Any:
+    """What a name stands for: a model's path is its own name, a function is imported by its."""
+    return name if framework in MODELS else resolve_subject(name)
+
+
+def packages(framework: str) -> tuple[str, ...]:
+    """The packages whose versions say what a framework's subject ran with.
+
+    >>> packages("array_api:torch")
+    ('array_api_compat', 'torch')
+    """
+    name, _, library = framework.partition(":")
+    if name == "array_api":
+        return ("array_api_compat", library.partition(".")[0] or "numpy")
+    return PACKAGES.get(name, (name,))
+
+
+def wrapper(framework: str) -> type[Subject]:
     """The class for a framework; importing it imports the framework."""
-    if framework not in FRAMEWORKS:
+    name, _, _ = framework.partition(":")
+    # No other framework takes a library after a colon.
+    name = name if name == "array_api" else framework
+    if name not in FRAMEWORKS:
         due = ", ".join(FRAMEWORKS)
         raise ParameterError("an unknown framework", found=repr(framework), due=due)
-    module = import_module(f"attnverify.subjects.{framework}")
-    wrapper: type[Subject] = getattr(module, FRAMEWORKS[framework])
-    return wrapper
+    file, _, kind = FRAMEWORKS[name].partition(":")
+    found: type[Subject] = getattr(import_module(f"attnverify.subjects.{file}"), kind)
+    return found
 
 
-__all__ = ["FRAMEWORKS", "Layout", "Plan", "Subject", "SubjectFault", "subject"]
+def __getattr__(name: str) -> Any:
+    """`Layout`, loaded when it is first used: it needs SymPy, and a subject's process does not."""
+    if name == "Layout":
+        return import_module("attnverify.subjects.layout").Layout
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "FRAMEWORKS",
+    "MODELS",
+    "Answerer",
+    "Layout",
+    "Outputs",
+    "Pair",
+    "Plan",
+    "Subject",
+    "SubjectFault",
+    "SubjectGone",
+    "named_outputs",
+    "packages",
+    "plan",
+    "resolved",
+    "subject",
+    "wrapper",
+]

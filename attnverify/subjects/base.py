@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.compare import same_bits
 from attnverify.errors import ParameterError, SubjectError
-from attnverify.spec import Spec
-from attnverify.subjects.layout import Layout
-from attnverify.verdict import Status
+from attnverify.subjects.answerer import Answer, Answerer, Pair, reordered
+from attnverify.subjects.faults import SubjectFault as SubjectFault  # noqa: PLC0414  each framework's file takes it from here
+from attnverify.subjects.outputs import Outputs, by_place, named_outputs
+
+if TYPE_CHECKING:
+    from attnverify.spec import Spec
+    from attnverify.subjects.layout import Layout
 
 Array = NDArray[Any]
 Values = Mapping[str, Any]
@@ -26,27 +29,22 @@ Values = Mapping[str, Any]
 POSITIONAL = 3
 
 
-class SubjectFault(SubjectError):  # noqa: N818  a fault of the subject's, which is judged
-    """What a subject did instead of answering: raised, returned no array, changed an input.
-
-    `misuse` tells that the call itself did not fit the function (an unexpected keyword).
-    """
-
-    def __init__(self, message: str, *, misuse: bool = False) -> None:
-        super().__init__(message)
-        self.misuse = misuse
-
-
 @dataclass(frozen=True)
 class Plan:
-    """How the subject is called: keyword arguments, names of inputs, names of what it returns."""
+    """How the subject is called: keyword arguments, names of inputs, names of what it returns.
+
+    `device` is where its arrays lie, empty for the framework's own choice; `library` is whose they
+    are, where the framework leaves it open.
+    """
 
     spec: Spec
     layout: Layout
     dtype: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    outputs: tuple[str | None, ...] = ()
+    outputs: Outputs = ()
+    device: str = ""
+    library: str = ""
 
     def __post_init__(self) -> None:
         names = {entry.tensor.name for entry in self.spec.inputs}
@@ -59,6 +57,11 @@ class Plan:
                     found=name,
                     due=", ".join(sorted(names)),
                 )
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The outputs that are judged, in order."""
+        return named_outputs(self.outputs or self.spec.outputs)
 
     @property
     def real(self) -> tuple[str, ...]:
@@ -78,6 +81,11 @@ class Plan:
 
     def named(self, result: Any) -> dict[str, Any]:
         """What the subject returned, by the spec's names; SubjectFault for another number."""
+        if isinstance(self.outputs, Mapping):
+            try:
+                return by_place(result, self.outputs)
+            except KeyError as error:
+                raise SubjectFault(error.args[0]) from None
         due = self.outputs or self.spec.outputs
         if isinstance(result, Mapping):
             missing = [name for name in due if name is not None and name not in result]
@@ -96,51 +104,71 @@ class Plan:
         return {name: part for name, part in zip(due, parts, strict=True) if name is not None}
 
 
-class Subject(ABC):
-    """Someone else's implementation, wrapped: arrays in by name, arrays as they came out.
+class Subject(Answerer):
+    """A subject in this process; each framework says how its arrays are made and read.
 
-    Arrays go in in the spec's axis order and the subject's dtype; what comes out stays in the
-    subject's own layout, so that its shape and type can be judged first.
+    `placed` tells that the framework has more devices than one.
     """
 
     framework: ClassVar[str]
     immutable: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
 
     def __init__(
         self, fn: Callable[..., Any], plan: Plan, vjp: Callable[..., Any] | None = None
     ) -> None:
+        if not callable(fn):
+            raise SubjectError("a subject is a function", found=type(fn).__name__)
+        if plan.device not in ("", "cpu") and not self.placed:
+            raise ParameterError(
+                f"{self.framework} arrays lie on the CPU", found=plan.device, due="cpu"
+            )
         self.fn, self.plan, self.vjp = fn, plan, vjp
 
-    def forward(self, arrays: Mapping[str, Array], parameters: Values) -> dict[str, Array]:
-        """The outputs by name; raises SubjectFault for what cannot be judged by values."""
+    def answered(
+        self, laid: Mapping[str, Array], parameters: Values, *, strided: bool = False
+    ) -> Answer:
+        """One call on arrays in the subject's layout."""
         with self.scope():
-            before, values = self._lifted(arrays)
+            values = self._lifted(laid, strided=strided)
             outputs = self.plan.named(self.call(values, parameters))
-            found = {name: self.lower(value, name) for name, value in outputs.items()}
-            self._unchanged(before, values)
-        return found
+            return Answer(self._lowered(outputs), after=self._after(values))
 
-    def backward(
-        self, arrays: Mapping[str, Array], cotangents: Mapping[str, Array], parameters: Values
-    ) -> tuple[dict[str, Array], dict[str, Array | None]]:
-        """The outputs and the gradients, from the framework's autodiff or the given VJP."""
+    def pulled(
+        self, laid: Mapping[str, Array], seeds: Mapping[str, Array], parameters: Values
+    ) -> Answer:
+        """One call and its gradients, from the framework's autodiff or the given VJP."""
         with self.scope():
-            before, values = self._lifted(arrays)
-            seeds = {
-                name: self.lift(self.plan.layout.outward(name, c)) for name, c in cotangents.items()
-            }
+            values = self._lifted(laid)
+            lifted = {name: self.lift(seed) for name, seed in seeds.items()}
             pulled = self.differentiate if self.vjp is None else self._by_given_vjp
-            outputs, gradients = pulled(values, seeds, parameters)
-            found = {name: self.lower(value, name) for name, value in outputs.items()}
+            outputs, gradients = pulled(values, lifted, parameters)
             slopes = {
                 n: None if g is None else self.lower(g, f"d{n}") for n, g in gradients.items()
             }
-            self._unchanged(before, values)
-        return found, slopes
+            return Answer(self._lowered(outputs), slopes, self._after(values))
 
-    def backward_reason(self, _arrays: Mapping[str, Array], _parameters: Values) -> str:
-        """Why the backward pass cannot be asked; empty where it can."""
-        return ""
+    def paired(
+        self, earlier: Mapping[str, Array], laid: Mapping[str, Array], parameters: Values
+    ) -> Pair:
+        """Two calls in a row; the outputs of the first are kept as the subject gave them."""
+        with self.scope():
+            kept = self.plan.named(self.call(self._lifted(earlier), parameters))
+            first = self._lowered(kept)
+            values = self._lifted(laid)
+            outputs = self.plan.named(self.call(values, parameters))
+            second = Answer(self._lowered(outputs), after=self._after(values))
+            views = tuple(
+                (out, name)
+                for out, value in outputs.items()
+                for name, given in values.items()
+                if self.shares(value, given)
+            )
+            return Pair(first, self._lowered(kept), second, views)
+
+    def shares(self, _value: Any, _given: Any) -> bool:
+        """Whether an output lies in the memory of an input; never where none can be written to."""
+        return False
 
     def call(self, values: Values, parameters: Values) -> Any:
         """Run the function; whatever it raises becomes a SubjectFault in words."""
@@ -166,16 +194,15 @@ class Subject(ABC):
             )
         return {}, dict(zip(names, parts, strict=True))
 
-    def _lifted(self, arrays: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Any]]:
-        laid = {name: self.plan.layout.outward(name, array) for name, array in arrays.items()}
-        return laid, {name: self.lift(np.array(array)) for name, array in laid.items()}
+    def _lifted(self, laid: Mapping[str, Array], *, strided: bool = False) -> dict[str, Any]:
+        copied = reordered if strided else np.array
+        return {name: self.lift(copied(array)) for name, array in laid.items()}
 
-    def _unchanged(self, before: Mapping[str, Array], values: Values) -> None:
-        if self.immutable:
-            return
-        for name, array in before.items():
-            if same_bits(name, self.lower(values[name], name), array).status is not Status.HELD:
-                raise SubjectFault(f"the subject changed its input {name} in place")
+    def _lowered(self, outputs: Values) -> dict[str, Array]:
+        return {name: self.lower(value, name) for name, value in outputs.items()}
+
+    def _after(self, values: Values) -> dict[str, Array]:
+        return {} if self.immutable else self._lowered(values)
 
     def scope(self) -> Any:
         """The settings under which the framework runs."""
@@ -194,6 +221,22 @@ class Subject(ABC):
         self, values: Values, seeds: Values, parameters: Values
     ) -> tuple[Values, dict[str, Any]]:
         """The outputs, and the gradient by each real input."""
+
+
+class ForwardOnly(Subject):
+    """A subject of a framework without autodiff: gradients come from a given VJP or not at all."""
+
+    def backward_reason(self, _arrays: Mapping[str, Array], _parameters: Values) -> str:
+        """Empty with a VJP."""
+        if self.vjp is not None:
+            return ""
+        return f"backward is not judged: no VJP was given, and {self.framework} has no autodiff"
+
+    def differentiate(
+        self, _values: Values, _seeds: Values, _parameters: Values
+    ) -> tuple[Values, dict[str, Any]]:
+        """SubjectFault: there is nothing to differentiate with."""
+        raise SubjectFault(self.backward_reason({}, {}))
 
 
 class _Quiet(warnings.catch_warnings):
@@ -241,6 +284,12 @@ def returned(value: Any, name: str, due: str) -> SubjectFault:
         f"the subject returned a {type(value).__module__}.{type(value).__qualname__} "
         f"for {name}, due {due}"
     )
+
+
+def on_device(name: str, found: object, due: object) -> None:
+    """SubjectFault for an array that does not lie where the inputs do."""
+    if found != due:
+        raise SubjectFault(f"{name} is on the device {found}, due {due}")
 
 
 def by_order(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

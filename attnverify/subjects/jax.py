@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.errors import MissingExtraError
-from attnverify.subjects.base import Subject, Values, askable, guarded, returned
+from attnverify.errors import MissingExtraError, ParameterError
+from attnverify.subjects.base import (
+    Plan,
+    Subject,
+    Values,
+    askable,
+    guarded,
+    on_device,
+    returned,
+)
 
 try:
     import jax
@@ -27,6 +36,17 @@ class JaxSubject(Subject):
 
     framework: ClassVar[str] = "jax"
     immutable: ClassVar[bool] = True
+    placed: ClassVar[bool] = True
+
+    def __init__(
+        self, fn: Callable[..., Any], plan: Plan, vjp: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(fn, plan, vjp)
+        try:
+            named = jax.devices(plan.device)[:1] if plan.device else jnp.zeros(()).devices()
+        except RuntimeError as error:
+            raise ParameterError("a device that JAX does not have", found=plan.device) from error
+        self.device = next(iter(named))
 
     def scope(self) -> Any:
         """Quiet, and in 64-bit mode where the subject's type asks for it."""
@@ -38,12 +58,13 @@ class JaxSubject(Subject):
 
     def lift(self, array: Array) -> Any:
         """A JAX array with the same bits."""
-        return jnp.asarray(array)
+        return jax.device_put(jnp.asarray(array), self.device if self.plan.device else None)
 
     def lower(self, value: Any, name: str) -> Array:
         """A NumPy array with the same bits."""
         if not isinstance(value, jax.Array):
             raise returned(value, name, "a jax.Array")
+        on_device(name, value.devices(), {self.device})
         return np.array(value)
 
     def differentiate(

@@ -109,6 +109,14 @@ class Layout:
         """The subject's pattern of an array."""
         return self._patterns.get(name, " ".join(letters(self.heads[name])))
 
+    def groups(self, name: str) -> list[list[str]]:
+        """The letters that make up each axis of the subject's array."""
+        return _groups(self.pattern(name))
+
+    def at(self, _arrays: Mapping[str, Array]) -> Layout:
+        """The layout of one case; the same for all where it does not depend on lengths."""
+        return self
+
     def outward(self, name: str, array: Array) -> Array:
         """An array as the subject wants it, contiguous and of its own memory."""
         if name not in self._patterns:

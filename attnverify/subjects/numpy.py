@@ -40,12 +40,16 @@ class NumpySubject(Subject):
             raise returned(value, name, "a NumPy array")
         return np.array(value)
 
+    def shares(self, value: Any, given: Any) -> bool:
+        """Whether their memory overlaps."""
+        return isinstance(value, np.ndarray) and np.may_share_memory(value, given)
+
     def backward_reason(self, arrays: Mapping[str, Array], parameters: Values) -> str:
         """Empty with a VJP, or where autograd can trace the function."""
         if self.vjp is not None:
             return ""
         with self.scope():
-            _, values = self._lifted(arrays)
+            values = self._lifted(self.laid(arrays))
             try:
                 self._traced(values, parameters)
             except Exception:  # noqa: BLE001  tracing may fail in any way

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.errors import MissingExtraError
-from attnverify.subjects.base import Subject, Values, askable, guarded, returned
+from attnverify.errors import MissingExtraError, ParameterError
+from attnverify.subjects.base import (
+    Plan,
+    Subject,
+    SubjectFault,
+    Values,
+    askable,
+    guarded,
+    on_device,
+    returned,
+)
 
 try:
     import torch
@@ -25,21 +35,42 @@ class TorchSubject(Subject):
     """A function of PyTorch tensors."""
 
     framework: ClassVar[str] = "torch"
+    placed: ClassVar[bool] = True
+
+    def __init__(
+        self, fn: Callable[..., Any], plan: Plan, vjp: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(fn, plan, vjp)
+        name = plan.device or "cpu"
+        try:
+            self.device = torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise ParameterError("a device that PyTorch does not have", found=name) from error
 
     def lift(self, array: Array) -> Any:
         """A tensor with the same bits, bfloat16 by way of its 16-bit patterns."""
         if array.dtype == ml_dtypes.bfloat16:
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(array)
+            near = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        else:
+            near = torch.from_numpy(array)
+        return near.to(self.device)
 
     def lower(self, value: Any, name: str) -> Array:
         """A NumPy array with the same bits."""
         if not isinstance(value, torch.Tensor):
             raise returned(value, name, "a torch.Tensor")
+        on_device(name, value.device, self.device)
+        if value.layout is not torch.strided:
+            raise SubjectFault(f"the subject returned a tensor of layout {value.layout} for {name}")
         plain = value.detach().cpu().contiguous()
         if plain.dtype == torch.bfloat16:
             return np.array(plain.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
         return np.array(plain.numpy())
+
+    def shares(self, value: Any, given: Any) -> bool:
+        """Whether they lie in one storage."""
+        where = [tensor.untyped_storage().data_ptr() for tensor in (value, given)]
+        return bool(where[0] == where[1] != 0)
 
     def differentiate(
         self, values: Values, seeds: Values, parameters: Values

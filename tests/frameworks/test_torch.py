@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import attnverify as av
+from attnverify.errors import ParameterError
 from attnverify.verdict import Report, Status
 
 pytestmark = pytest.mark.frameworks
@@ -53,7 +54,7 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("spec", "settings"), RIGHT, ids=[spec for spec, _ in RIGHT])
 def test_its_variants_are_right(spec: str, settings: dict[str, Any]) -> None:
     report = judged(sdpa, spec, **settings).raise_if_refuted()
-    assert all(verdict.cases == 24 for verdict in report.verdicts)
+    assert all((verdict.cases or 0) >= 24 for verdict in report.verdicts)
 
 
 def test_its_math_backend_is_right() -> None:
@@ -271,3 +272,24 @@ def test_the_convention_of_rows_without_keys_is_observed() -> None:
     assert note.status is Status.UNDECIDED
     assert "gives zeros there" in note.detail
     assert report.ok
+
+
+STRAY: dict[str, tuple[Callable[..., Any], str]] = {
+    "another device": (
+        lambda q, k, v: sdpa(q, k, v).to("meta"),
+        "O is on the device meta, due cpu",
+    ),
+    "a sparse tensor": (lambda q, k, v: sdpa(q, k, v).to_sparse(), "layout torch.sparse_coo for O"),
+}
+
+
+@pytest.mark.parametrize(("fn", "words"), STRAY.values(), ids=STRAY)
+def test_a_tensor_that_lies_elsewhere_is_refuted(fn: Callable[..., Any], words: str) -> None:
+    forward = judged(fn, "global", cases=3).verdicts[0]
+    assert forward.status is Status.REFUTED
+    assert words in forward.detail
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ParameterError, match="found: nowhere"):
+        judged(sdpa, "global", device="nowhere")

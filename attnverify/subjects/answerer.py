@@ -1,0 +1,126 @@
+"""Whoever answers for a subject: the framework in this process, or a process of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnverify.compare import same_bits
+from attnverify.subjects.faults import SubjectFault
+from attnverify.verdict import Status
+
+if TYPE_CHECKING:
+    from attnverify.subjects.base import Plan
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Outputs and gradients by name, and the inputs as they were after the call.
+
+    A framework whose arrays cannot be written to gives no inputs back.
+    """
+
+    outputs: Arrays
+    gradients: Mapping[str, Array | None] = field(default_factory=dict)
+    after: Arrays = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two calls in a row: the first outputs when they came and after the second call.
+
+    `views` names each output of the second call that lies in the memory of an input, with it.
+    """
+
+    first: Arrays
+    later: Arrays
+    second: Answer
+    views: tuple[tuple[str, str], ...] = ()
+
+
+class Answerer(ABC):
+    """Someone else's implementation, wrapped: arrays in by name, arrays as they came out.
+
+    Arrays go in in the spec's axis order and the subject's dtype; what comes out stays in the
+    subject's own layout, so that its shape and type can be judged first.
+    """
+
+    plan: Plan
+
+    def forward(
+        self, arrays: Arrays, parameters: Values, *, strided: bool = False
+    ) -> dict[str, Array]:
+        """The outputs by name; raises SubjectFault for what cannot be judged by values.
+
+        `strided`: the inputs are views whose axes lie in another order in memory.
+        """
+        laid = self.laid(arrays)
+        answer = self.answered(laid, parameters, strided=strided)
+        unchanged(laid, answer)
+        return dict(answer.outputs)
+
+    def backward(
+        self, arrays: Arrays, cotangents: Arrays, parameters: Values
+    ) -> tuple[dict[str, Array], dict[str, Array | None]]:
+        """The outputs and the gradients, from the framework's autodiff or the given VJP."""
+        laid, seeds = self.laid(arrays), self.laid(cotangents, case=arrays)
+        answer = self.pulled(laid, seeds, parameters)
+        unchanged(laid, answer)
+        return dict(answer.outputs), dict(answer.gradients)
+
+    def twice(self, earlier: Arrays, arrays: Arrays, parameters: Values) -> Pair:
+        """A call on `earlier`, then one on `arrays`."""
+        laid = self.laid(arrays)
+        pair = self.paired(self.laid(earlier), laid, parameters)
+        unchanged(laid, pair.second)
+        return pair
+
+    def laid(self, arrays: Arrays, *, case: Arrays | None = None) -> dict[str, Array]:
+        """The arrays as the subject wants them, each in memory of its own.
+
+        `case`: the inputs that they go with, which say how long packed sequences are.
+        """
+        layout = self.plan.layout.at(arrays if case is None else case)
+        return {name: layout.outward(name, array) for name, array in arrays.items()}
+
+    def backward_reason(self, _arrays: Arrays, _parameters: Values) -> str:
+        """Why the backward pass cannot be asked; empty where it can."""
+        return ""
+
+    @abstractmethod
+    def answered(self, laid: Arrays, parameters: Values, *, strided: bool = False) -> Answer:
+        """One call on arrays in the subject's layout."""
+
+    @abstractmethod
+    def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values) -> Answer:
+        """One call and its gradients under the cotangents `seeds`."""
+
+    @abstractmethod
+    def paired(self, earlier: Arrays, laid: Arrays, parameters: Values) -> Pair:
+        """Two calls in a row."""
+
+
+def unchanged(laid: Arrays, answer: Answer) -> None:
+    """SubjectFault where an input does not hold the bits that went in."""
+    for name, array in answer.after.items():
+        if same_bits(name, array, laid[name]).status is not Status.HELD:
+            raise SubjectFault(f"the subject changed its input {name} in place")
+
+
+def reordered(array: Array) -> Array:
+    """A copy whose axes, all but the last, lie in memory in reverse order.
+
+    >>> reordered(np.zeros((2, 3, 4))).flags.c_contiguous
+    False
+    """
+    axes = (*range(array.ndim - 1)[::-1], *range(array.ndim)[-1:])
+    return np.transpose(np.array(np.transpose(array, axes), order="C"), np.argsort(axes))
