@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 
 from attnverify import __version__
 from attnverify.cli.check import check
+from attnverify.cli.ghostwrite import ghostwrite
+from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
@@ -78,6 +80,8 @@ app.command("list")(list_specs)
 app.command("show")(show)
 app.command("verify")(verify)
 app.command("check")(check)
+app.command("ghostwrite")(ghostwrite)
+app.command("lattice")(lattice)
 app.command("report")(report)
 
 

@@ -38,15 +38,14 @@ def progress(out: Console, total: int | None) -> Iterator[Progress]:
 
 
 def read_back(run: store.Run, out: Console, order: Sequence[str] = ()) -> Report:
-    """The report of a run as its store tells it, sections in the order asked for."""
+    """The report of a run as its store tells it, sections by title in the order asked for."""
     reading = store.read(run.folder, run.id)
     for fault in reading.broken:
         write(out, f"warning: {clean(fault)}")
     places = {name: at for at, name in enumerate(order)}
 
     def place(section: Section) -> int:
-        # A family's members are titled "name (choice=value)".
-        return places.get(section.spec.partition(" (")[0], len(places))
+        return places.get(section.spec, len(places))
 
     report = reading.report
     return Report(tuple(sorted(report.sections, key=place)), report.environment)
