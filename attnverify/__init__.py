@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from attnverify.attention import attention
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.ghostwrite import ghostwrite
+    from attnverify.lattice import lattice
     from attnverify.library import catalog, load
     from attnverify.report import write_html
     from attnverify.spec import Spec
@@ -30,6 +32,8 @@ _HOMES = {
     "check": "attnverify.check",
     "compile": "attnverify.compile",
     "gradient": "attnverify.transforms.gradient",
+    "ghostwrite": "attnverify.ghostwrite",
+    "lattice": "attnverify.lattice",
     "load": "attnverify.library",
     "Report": "attnverify.verdict",
     "Spec": "attnverify.spec",
@@ -47,7 +51,9 @@ __all__ = [
     "catalog",
     "check",
     "compile",
+    "ghostwrite",
     "gradient",
+    "lattice",
     "load",
     "tangent",
     "verify",

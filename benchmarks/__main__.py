@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json PATH] [--only derivation passes imports] [--quick]`."""
+"""`python -m benchmarks [--json PATH] [--only derivation passes imports verify] [--quick]`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import derivation, imports, passes
+from benchmarks import derivation, imports, passes, verification
 
-PARTS = ("imports", "derivation", "passes")
+PARTS = ("imports", "derivation", "passes", "verify")
 PACKAGES = ("attnverify", "numpy", "scipy", "sympy", "autograd", "torch", "jax", "tensorgrad")
 
 
@@ -94,6 +94,24 @@ def pass_table(rows: Sequence[passes.PassRow]) -> Table:
     return table(title, ("n", "ms", "to hand NumPy", "differs by"), cells)
 
 
+def verify_table(rows: Sequence[verification.VerifyRow]) -> Table:
+    """CPU seconds per member, their sum last."""
+    cells = [
+        (
+            row["spec"],
+            str(row["cases"]),
+            f"{row['cpu']:.2f}",
+            f"{row['statements']:.2f}",
+            f"{row['routes']:.2f}",
+        )
+        for row in rows
+    ]
+    spent = sum(row["cpu"] for row in rows)
+    cells.append((f"all {len(rows)}", "", f"{spent:.1f}", "", ""))
+    heads = ("member", "cases", "CPU s", "statements, s", "routes, s")
+    return table("verify, one process", heads, cells)
+
+
 def measure(parts: Sequence[str], *, quick: bool, console: Console) -> dict[str, Any]:
     """Run the parts asked for, print each table as it is done, and return all figures."""
     figures: dict[str, Any] = {"schema": 1, "environment": environment()}
@@ -107,6 +125,9 @@ def measure(parts: Sequence[str], *, quick: bool, console: Console) -> dict[str,
         sizes, budget = (passes.SIZES[:1], 0.2) if quick else (passes.SIZES, 8.0)
         figures["passes"] = [row for n in sizes for row in passes.measure(n, budget=budget)]
         console.print(pass_table(figures["passes"]))
+    if "verify" in parts:
+        figures["verify"] = verification.measure(quick=quick)
+        console.print(verify_table(figures["verify"]))
     return figures
 
 

@@ -9,7 +9,9 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 
-from attnverify.algebra.terms import Entry
+from attnverify.algebra.parameters import inside
+from attnverify.algebra.terms import Entry, Parameter
+from attnverify.provers.draws import plain_values
 from attnverify.spec import Spec
 
 Array = npt.NDArray[Any]
@@ -17,15 +19,28 @@ Array = npt.NDArray[Any]
 # Small and unequal, so that no two axes are taken for each other.
 SIZES = {
     "batch": 2, "heads": 2, "group": 2, "repeat": 3, "queries": 3, "keys": 4, "time": 3,
-    "key_dim": 2, "value_dim": 1, "model": 3, "hidden": 2, "align": 2,
+    "key_dim": 2, "value_dim": 1, "model": 3, "hidden": 2, "align": 2, "taps": 2, "features": 3,
+    "embedding": 2, "chunk": 2, "place": 2,
 }  # fmt: skip
 TINY = {**SIZES, "batch": 1, "heads": 1, "repeat": 2, "queries": 2, "keys": 3, "model": 2}
-PARAMETERS = {"window": 2, "left": 1, "right": 1}
+PARAMETERS: dict[str, float] = {"window": 2, "left": 1, "right": 1}
 
 
-def parameters(spec: Spec) -> dict[str, int]:
+def plain(parameter: Parameter) -> float:
+    """A plain value inside a parameter's domain: 2 where it can be."""
+    values = (2, 1, 0) if parameter.integer else (2, 0.75, 0.25, 0)
+    found = [value for value in values if inside(parameter, value)]
+    return found[0] if found else plain_values(parameter)[0]
+
+
+def parameters(spec: Spec) -> dict[str, float]:
     """A value for each parameter that a spec leaves open."""
-    return {parameter.name: PARAMETERS[parameter.name] for parameter in spec.parameters}
+    return {p.name: PARAMETERS.get(p.name, plain(p)) for p in spec.parameters}
+
+
+def extent(spec: Spec, sizes: Mapping[str, int] = SIZES) -> dict[str, int]:
+    """A size for every axis of a spec: of those that are not told two, or what follows."""
+    return spec.fitted({axis.name: sizes.get(axis.name, 2) for axis in spec.axes})
 
 
 def shape(head: Entry, sizes: Mapping[str, int] = SIZES) -> tuple[int, ...]:
@@ -43,7 +58,8 @@ def arrays(
         "bool": lambda due: rng.random(due) < 0.6,
         "int": lambda due: rng.integers(0, 5, due),
     }
-    return {e.tensor.name: draw[e.tensor.kind](shape(e, sizes)) for e in spec.inputs}
+    whole = extent(spec, sizes)
+    return {e.tensor.name: draw[e.tensor.kind](shape(e, whole)) for e in spec.inputs}
 
 
 def real_inputs(spec: Spec) -> list[str]:
@@ -55,7 +71,8 @@ def moves(
     spec: Spec, rng: np.random.Generator, sizes: Mapping[str, int] = SIZES
 ) -> dict[str, Array]:
     """A direction for each real input."""
-    due = {entry.tensor.name: shape(entry, sizes) for entry in spec.inputs}
+    whole = extent(spec, sizes)
+    due = {entry.tensor.name: shape(entry, whole) for entry in spec.inputs}
     return {name: rng.normal(size=due[name]) for name in real_inputs(spec)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,6 +15,12 @@ MOST_LINES_OF_TESTS = 600  # tables of cases, one case per line, are read by loo
 MOST_LINES_OF_FUNCTION = 60
 COMPARERS = {"array_equal", "array_equiv", "allclose", "isclose", "equal_nan"}
 TOLERANCES = {"rtol", "atol", "rel_tol", "abs_tol"}
+# What a pytest of its own is given: nothing where the installed package tells it of the plugin.
+PLUGIN = (
+    ()
+    if "attnverify" in entry_points(group="pytest11").names
+    else ("-p", "attnverify.pytest_plugin")
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -11,3 +11,6 @@ MEMBERS: Mapping[str, Spec] = {
     title: spec for name in catalog() for title, spec in members(name, {})
 }
 TITLES = tuple(MEMBERS)
+GLOBAL = "global (dropout=False, lse_base=e)"
+CAUSAL = "causal (align=top_left, offset=0, empty_rows=zeros)"
+CAUSAL_FROM_THE_LAST = CAUSAL.replace("top_left", "bottom_right")

@@ -11,23 +11,39 @@ import numpy as np
 import pytest
 
 from attnverify.algebra.predicates import TRUE, Predicate, conjunction
-from attnverify.algebra.terms import Index, Softmax
+from attnverify.algebra.terms import Index, Softmax, Tensor
 from attnverify.attention import (
     Mask,
     additive_bias,
+    alibi_bias,
     attention,
+    block_ends,
     causal,
+    cosine_score,
+    every_step,
     everything,
+    first_keys,
+    first_queries,
     given,
     grouped,
     key_lengths,
+    multi_query,
+    qk_norm,
+    query_lengths,
+    relu_weights,
+    rope,
+    same_block,
+    same_document,
+    sigmoid_weights,
+    single,
     standard,
+    top_k,
     within,
 )
 from attnverify.errors import AttnverifyError, ParameterError, SpecError
 from attnverify.exact import Valuation, evaluate
 from attnverify.library import load
-from attnverify.notation import parameter
+from attnverify.notation import axes, parameter
 from attnverify.spec import Spec
 from tests.drawn import arrays, check_arrays_close
 
@@ -40,8 +56,11 @@ def seen_keys(shown: Mask, queries: int, keys: int, **tables: Any) -> list[list[
     body = spec.equation("A").body
     assert isinstance(body, Softmax)
     b, h, i, j = spec.heads["A"].indices
+    tables = {"S": np.zeros((1, 1, queries, keys)), **tables}
     valuation = Valuation(
-        {"batch": 1, "heads": 1, "queries": queries, "keys": keys}, tables, {"left": 1}
+        {"batch": 1, "heads": 1, "queries": queries, "keys": keys, "documents": 2},
+        tables,
+        {"left": 1},
     )
 
     def sees(query: int, key: int) -> bool:
@@ -66,6 +85,24 @@ MASKS: dict[str, tuple[Mask, int, int, list[list[int]]]] = {
     "both": (causal() & within(left=0), 3, 3, [[0], [1], [2]]),
     "either": (within(0, 0) | causal(offset=-2), 3, 3, [[0], [1], [0, 2]]),
     "not": (~causal(), 3, 3, [[1, 2], [2], []]),
+    "every second key": (every_step(2), 3, 4, [[0, 2], [1, 3], [0, 2]]),
+    "every second key, backwards": (causal() & every_step(2), 3, 3, [[0], [1], [0, 2]]),
+    "by a step that is a parameter": (every_step(left + 1), 2, 3, [[0, 2], [1]]),
+    "its own block": (same_block(2), 3, 5, [[0, 1], [0, 1], [2, 3]]),
+    "the ends of blocks": (block_ends(3, 1), 1, 6, [[2, 5]]),
+    "the first keys": (first_keys(2), 2, 3, [[0, 1], [0, 1]]),
+    "the first queries": (first_queries(1), 2, 2, [[0, 1], []]),
+    "a prefix": (causal() | first_keys(2), 3, 3, [[0, 1], [0, 1], [0, 1, 2]]),
+    "shifted queries": (causal().shifted(queries=1), 2, 3, [[0, 1], [0, 1, 2]]),
+    "shifted keys": (causal().shifted(keys=1), 3, 3, [[], [0], [0, 1]]),
+    "shifted both": (same_block(2).shifted(1, 1), 3, 3, [[0], [1, 2], [1, 2]]),
+    "shifted by a parameter": (causal().shifted(queries=left), 2, 3, [[0, 1], [0, 1, 2]]),
+    "a shifted window from the last": (
+        within(0, 0, "bottom_right").shifted(keys=-1),
+        2,
+        3,
+        [[2], []],
+    ),
 }
 
 
@@ -77,9 +114,34 @@ def test_which_keys_a_query_sees(mask: Mask, queries: int, keys: int, due: list[
 def test_lengths_and_given_masks_read_inputs() -> None:
     assert seen_keys(key_lengths(), 1, 3, lengths=[2]) == [[0, 1]]
     assert seen_keys(key_lengths(), 1, 3, lengths=[0]) == [[]]
+    assert seen_keys(query_lengths(), 3, 2, query_lengths=[2]) == [[0, 1], [0, 1], []]
     assert seen_keys(given(), 2, 2, mask=[[[[True, False], [True, True]]]]) == [[0], [0, 1]]
     both = given(["batch", "heads"]) & key_lengths()
     assert seen_keys(both, 1, 3, mask=[[False, True, True]], lengths=[2]) == [[1]]
+
+
+def test_offsets_and_documents_read_inputs() -> None:
+    assert seen_keys(causal(offset="input"), 2, 3, offset=[1]) == [[0, 1], [0, 1, 2]]
+    assert seen_keys(causal(offset="input"), 2, 3, offset=[-1]) == [[], [0]]
+    ids = {"segments": [[0, 0, 7]], "query_segments": [[7, 0]]}
+    assert seen_keys(same_document(), 2, 3, **ids) == [[2], [0, 1]]
+
+
+def test_masks_print_as_their_predicate() -> None:
+    assert str(causal("bottom_right") & ~within(left=left)) == (
+        "j <= i + n_k - n_q and j < i - left"
+    )
+    assert str(given() | key_lengths()) == "mask[b,h,i,j] or j < lengths[b]"
+    assert str(everything()) == "true"
+
+
+def test_top_k_keeps_the_largest_and_of_ties_the_first() -> None:
+    scores = [[[[2.0, 5.0, 5.0, 1.0]]]]
+    assert seen_keys(top_k(1), 1, 4, S=scores) == [[1]]
+    assert seen_keys(top_k(2), 1, 4, S=scores) == [[1, 2]]
+    assert seen_keys(top_k(9), 1, 4, S=scores) == [[0, 1, 2, 3]]
+    assert seen_keys(top_k(1, among=causal()), 1, 4, S=scores) == [[0]]
+    assert seen_keys(top_k(1, among=~first_keys(2)), 1, 4, S=scores) == [[2]]
 
 
 def test_inputs_of_joined_masks_come_once() -> None:
@@ -134,6 +196,44 @@ def test_the_simplest_pipeline_is_the_global_spec() -> None:
     for name in ("S", "A", "O"):
         assert str(found.equation(name)) == str(due.equation(name))
     assert (standard().query, grouped().key) == (standard().key, grouped("tile").key)
+    assert (multi_query().query, multi_query().key) == (standard().query, ())
+
+
+def test_a_cache_is_the_past_and_then_the_new_keys() -> None:
+    due = load("kv_cache")
+    found = attention("kv_cache", mask=causal("bottom_right"), cache=True)
+    assert found.inputs == due.inputs
+    assert [str(found.equation(n)) for n in ("K_all", "V_all", "S", "A", "O")] == [
+        str(due.equation(n)) for n in ("K_all", "V_all", "S", "A", "O")
+    ]
+
+
+def test_queries_follow_the_past_whatever_number_of_keys_is_new() -> None:
+    """By `past.size` query 0 stands after the past; from the last key it need not."""
+    sizes = {**SHAPES, "heads": 1, "queries": 3, "past": 2, "new": 1, "keys": 3}
+    (past,) = axes("past")
+    spec = attention("follows", mask=causal(offset=past.size), cache=True)
+    base = arrays(spec, np.random.default_rng(5), sizes)
+    whole = {n: np.concatenate([base[f"{n}_past"], base[n]], axis=2) for n in ("K", "V")}
+    due = evaluate(load("causal", offset=2), {"Q": base["Q"], **whole})["O"]
+    check_arrays_close(evaluate(spec, base)["O"], due, digits=40)
+
+
+@pytest.mark.parametrize("pairing", ["interleaved", "half"])
+@pytest.mark.parametrize("tables", [False, True])
+def test_positions_that_are_read_in_order_are_those_that_are_counted(
+    pairing: str, tables: bool
+) -> None:
+    sizes = {**SHAPES, "heads": 1, "key_dim": 4, "pair": 2, "side": 2, "positions": 5, "rotary": 1}
+    counted = attention("counted", position=rope(pairing, tables=tables))
+    base = arrays(counted, np.random.default_rng(6), sizes)
+    read = attention("read", position=rope(pairing, tables=tables, positions="input"))
+    order = {"position_ids": np.arange(3)[None], "query_position_ids": np.arange(2)[None]}
+    due, found = evaluate(counted, base)["O"], evaluate(read, {**base, **order})["O"]
+    check_arrays_close(found, due, digits=40)
+    moved = {**order, "position_ids": order["position_ids"] + 1}
+    again = evaluate(read, {**base, **moved})["O"]
+    assert max(abs(float(x - y)) for x, y in zip(again.flat, due.flat, strict=True)) > 1e-3
 
 
 def test_bottom_right_agrees_with_top_left_on_squares() -> None:
@@ -166,6 +266,93 @@ WRONG: dict[str, tuple[Callable[[], object], type[AttnverifyError], str]] = {
         lambda: attention("x", bias=additive_bias(["time"])),
         ParameterError,
         "axis that scores lack",
+    ),
+    "a source of documents": (
+        lambda: attention("x", mask=same_document("ids")),
+        ParameterError,
+        "'segments' or 'bounds'",
+    ),
+    "a pairing": (lambda: rope("thirds"), ParameterError, "'interleaved' or 'half'"),
+    "tables and a part": (
+        lambda: rope(tables=True, rotary_dim=2),
+        ParameterError,
+        "tables say by their own size",
+    ),
+    "a source of positions": (
+        lambda: rope(positions="ids"),
+        ParameterError,
+        "'counted' or 'input'",
+    ),
+    "positions that are read and counted": (
+        lambda: rope(positions="input", offset=1),
+        ParameterError,
+        "not counted from anywhere",
+    ),
+    "one sequence with a cache": (
+        lambda: attention("x", cache=True, one_sequence=True),
+        ParameterError,
+        "no one sequence",
+    ),
+    "a norm": (lambda: qk_norm("max"), ParameterError, "'l2' or 'rms'"),
+    "slopes without heads": (
+        lambda: attention("x", heads=single(), bias=alibi_bias()),
+        ParameterError,
+        "slopes belong to heads",
+    ),
+    "two ways to split channels": (
+        lambda: attention("x", position=[rope(), rope("half")]),
+        ParameterError,
+        "split the key channels",
+    ),
+    "a convention": (
+        lambda: attention("x", mask=causal(), empty_rows="mean"),
+        ParameterError,
+        "'zeros' or 'nan' or 'uniform'",
+    ),
+    "a convention for no row": (
+        lambda: attention("x", empty_rows="nan"),
+        ParameterError,
+        "no row is without keys",
+    ),
+    "a convention where nothing is divided": (
+        lambda: attention("x", mask=causal(), empty_rows="nan", normaliser=sigmoid_weights()),
+        ParameterError,
+        "not divided by a sum",
+    ),
+    "a scale beside a temperature": (
+        lambda: attention("x", score=cosine_score(), scale=2),
+        ParameterError,
+        "scale of its own",
+    ),
+    "a scaled bias that is not there": (
+        lambda: attention("x", scale_bias=True),
+        ParameterError,
+        "no bias to scale",
+    ),
+    "a cap that is not there": (
+        lambda: attention("x", mask=causal(), cap_before_mask=False),
+        ParameterError,
+        "no cap",
+    ),
+    "a mask that is not there": (
+        lambda: attention("x", cap=2, cap_before_mask=False),
+        ParameterError,
+        "no mask to cap",
+    ),
+    "a base of no sum": (
+        lambda: attention("x", normaliser=relu_weights(), lse_base=2),
+        ParameterError,
+        "no log-sum-exp",
+    ),
+    "a shift along an input": (
+        lambda: attention("x", mask=given().shifted(queries=1)),
+        SpecError,
+        "cannot be shifted",
+    ),
+    "a shift by an entry": (
+        lambda: attention("x", mask=causal().shifted(queries=Tensor("d", "int")[()])),
+        SpecError,
+        "shifted by a number",
     ),
     "a mask joined with a predicate": (lambda: causal() & TRUE, SpecError, "combines with a mask"),
     "a parameter that is not listed": (

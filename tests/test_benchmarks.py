@@ -75,9 +75,13 @@ def test_the_program_prints_tables_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "new" / "figures.json"
-    assert program.main(["--quick", "--only", "imports", "passes", "--json", str(path)]) == 0
+    parts = ["imports", "passes", "verify"]
+    assert program.main(["--quick", "--only", *parts, "--json", str(path)]) == 0
     figures = json.loads(path.read_text(encoding="utf-8"))
     assert figures["schema"] == 1
     assert figures["imports"][0]["module"] == "attnverify"
     assert {"hand NumPy", "attnverify"} <= {row["peer"] for row in figures["passes"]}
+    first = figures["verify"][0]
+    assert first["cpu"] > 0
+    assert first["statements"] > 0 < first["routes"]
     assert "to hand NumPy" in capsys.readouterr().out

@@ -16,9 +16,11 @@ import pytest
 from autograd import numpy as anp
 
 import attnverify as av
+from attnverify.check import CASES
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
 from attnverify.errors import LoadError, ParameterError, RefutedError, ReportError, SubjectError
+from attnverify.inputs.corners import CORNERS
 from attnverify.verdict import Report, Status, Verdict, Witness
 
 Array = npt.NDArray[Any]
@@ -76,7 +78,7 @@ def test_a_right_function_is_held_forward_and_backward() -> None:
     report = av.check(right, "global", vjp=right_vjp).raise_if_refuted()
     assert statuses(report) == HELD
     forward = report.verdicts[0]
-    assert forward.cases == 24
+    assert forward.cases == CASES + len(CORNERS)
     assert "batch 1..3" in forward.scope
     assert 0 < forward.evidence["worst"] < 6
     assert forward.evidence["entries"] > 1000
@@ -103,7 +105,7 @@ def test_the_report_says_what_was_judged() -> None:
     report = av.check(causal, "causal", cases=2, subject_name="mine:causal")
     section = report.sections[0]
     assert (section.spec, section.subject) == ("causal", "mine:causal")
-    assert [row["name"] for row in section.figures["equations"]] == ["S", "A", "O"]
+    assert [row["name"] for row in section.figures["equations"]] == ["S", "A", "L", "O"]
     assert [row["name"] for row in section.figures["gradient"]][-1] == "dV"
     assert report.environment["numpy"] == np.__version__
     assert Report.from_json(report.to_json()).verdicts[0].name == "forward O (float32)"
@@ -416,6 +418,21 @@ def test_rows_without_keys_are_observed_and_judged_when_declared(value: float, w
     assert declared.ok is (value == 0.0)
 
 
+def by_convention(q: Array, k: Array, v: Array, *, mask: Array, gives: str) -> Array:
+    values = {"zeros": 0 * v, "nan": np.nan * v, "uniform": 0 * v + v.mean(-2, keepdims=True)}
+    empty = values[gives][..., :1, :] + np.zeros_like(q[..., :1])
+    s = np.where(mask, scores(q, k), np.float32(-1e30))
+    return np.where(mask.any(-1, keepdims=True), softmax(s) @ v, empty).astype(q.dtype)  # type: ignore[no-any-return]  # as the formula gives
+
+
+@pytest.mark.parametrize("gives", ["zeros", "nan", "uniform"])
+@pytest.mark.parametrize("declared", ["zeros", "nan", "uniform"])
+def test_each_convention_for_rows_without_keys_may_be_declared(gives: str, declared: str) -> None:
+    settings = {"kwargs": {"gives": gives}, "cases": 18, "empty_rows": declared}
+    forward = av.check(by_convention, "masked", **settings).verdicts[0]  # type: ignore[arg-type]  # a table of settings
+    assert (forward.status is Status.HELD) is (gives == declared)
+
+
 def raises_on_three(q: Array, k: Array, v: Array) -> Array:
     if k.shape[-2] >= 3:
         raise ValueError("too many keys")
@@ -481,7 +498,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"framework": "caffe"}, ParameterError, "an unknown framework"),
     ({"dtypes": ("float8",)}, ParameterError, "an unknown float type"),
     ({"layout": "b n"}, ParameterError, "fits no input"),
-    ({"empty_rows": "uniform"}, ParameterError, "cannot be judged"),
+    ({"empty_rows": "ones"}, ParameterError, "cannot be judged"),
+    ({"empty_rows": "uniform"}, ParameterError, "every row sees a key"),
     ({"internal": "float64"}, ParameterError, "wider than"),
     ({"sizes": {"tokens": 3}}, ParameterError, "an axis that the spec lacks"),
     ({"window": 3}, ParameterError, "window"),

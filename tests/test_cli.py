@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ import attnverify
 from attnverify import store
 from attnverify.cli import Words, app
 from attnverify.cli.options import mapping, settings
-from attnverify.cli.verify import Task
+from attnverify.cli.verify import Task, judged, tasks_of
 from attnverify.errors import MissingExtraError, SpecError, UsageError
+from attnverify.library import members
 from attnverify.verdict import Report, Section, Status, Verdict
+from attnverify.verify import share
 from tests.house import ROOT
 
 RIGHT = f"{ROOT}/examples/numpy_right.py:causal_attention"
@@ -161,7 +164,7 @@ def test_without_a_word_there_is_help() -> None:
 
 
 def test_verify_stores_writes_and_passes(folder: Path) -> None:
-    words = "verify causal --set align=top_left --examples 3 --json out/r.json --html out/r.html"
+    words = "verify local --set align=top_left --examples 3 --json out/r.json --html out/r.html"
     result = run(*words.split())
     assert result.exit_code == 0, result.output
     assert "PROVED" in result.stdout
@@ -171,10 +174,10 @@ def test_verify_stores_writes_and_passes(folder: Path) -> None:
     assert report == store.read(folder / ".attnverify").report
     assert report.environment["attnverify"] == attnverify.__version__
     (section,) = report.sections
-    assert section.spec == "causal (align=top_left)"
+    assert section.spec == "local (align=top_left)"
     assert {"equations", "gradient", "source"} <= section.figures.keys()
     (announced,) = [verdict for verdict in section.verdicts if verdict.expected]
-    assert announced.replay == "attnverify verify causal --seed 0 --examples 3 --set align=top_left"
+    assert announced.replay == "attnverify verify local --seed 0 --examples 3 --set align=top_left"
     assert f"◇ REFUTED, expected {announced.name}" in result.stdout
     assert "<math" in (folder / "out" / "r.html").read_text()
 
@@ -194,7 +197,7 @@ def test_verify_fails_where_a_spec_says_what_is_not_so(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_verify_in_processes_gives_what_it_gives_alone(folder: Path) -> None:
-    words = ("verify", "lying.py", "global", "--examples", "2", "--quiet")
+    words = ("verify", "lying.py", "cross", "--examples", "2", "--quiet")
     alone = run(*words, "--jobs", "1", "--json", "alone.json")
     together = run(*words, "--jobs", "2", "--json", "together.json")
     assert (alone.exit_code, together.exit_code) == (1, 1), alone.output + together.output
@@ -202,7 +205,7 @@ def test_verify_in_processes_gives_what_it_gives_alone(folder: Path) -> None:
         timeless(Report.from_json(folder / f"{n}.json")) for n in ("alone", "together")
     )
     assert first == second
-    assert [section["spec"] for section in first] == ["lying", "global"]
+    assert [section["spec"] for section in first] == ["lying", "cross"]
 
 
 def timeless(report: Report) -> list[dict[str, Any]]:
@@ -252,7 +255,8 @@ def test_check_finds_a_module_where_the_user_stands(folder: Path) -> None:
 
 
 def test_ctrl_c_leaves_the_partial_report_and_status_130(folder: Path) -> None:
-    result = run("check", "stopping.py:attention", "--spec", "global", "--json", "r.json")
+    words = ("stopping.py:attention", "--spec", "global", "--no-isolate", "--json", "r.json")
+    result = run("check", *words)
     assert result.exit_code == 130, result.output
     assert "interrupted" in result.stderr
     assert "interrupted" in Report.from_json("r.json").environment
@@ -378,6 +382,31 @@ def test_a_task_tells_its_own_command() -> None:
     assert (
         settings([words[at + 1] for at, word in enumerate(words) if word == "--set"]) == task.values
     )
+
+
+def test_each_member_of_a_family_is_a_task_with_its_share_of_cases() -> None:
+    tasks = list(tasks_of("causal", {}, 3, None))
+    assert [task.title for task in tasks] == [title for title, _ in members("causal", {})]
+    assert {task.examples for task in tasks} == {share(len(tasks))}
+    for task in tasks:
+        words = shlex.split(task.command())
+        given = settings([words[at + 1] for at, word in enumerate(words) if word == "--set"])
+        assert [title for title, _ in members("causal", given)] == [task.title]
+    assert next(task.examples for task in tasks_of("global", {}, 0, 7)) == 7
+
+
+@pytest.mark.slow
+def test_sections_come_in_the_order_of_tasks_whichever_is_begun_first(folder: Path) -> None:
+    tasks = [
+        replace(task, weight=weight)
+        for name, weight in (("cross", 0), ("linear_rnn", 1))
+        for task in list(tasks_of(name, {}, 0, 2))[:1]
+    ]
+    begun: list[str] = []
+    run_ = store.begin({}, {}, folder / ".attnverify")
+    done = judged(tasks, run_, 2, lambda at_work, _: begun.extend(t.title for t in at_work))
+    assert [section.spec for (section,) in done] == [task.title for task in tasks]
+    assert begun[0] == tasks[1].title
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -8,9 +8,9 @@ from attnverify import compile, gradient, load  # noqa: A004  the fixed public n
 from attnverify.compare import within
 from attnverify.exact import evaluate
 from attnverify.notation import Spec, axes, exp, let, logistic, tensors, total
+from attnverify.provers.disturbed import UNIT
 from attnverify.provers.draws import Case, draw
 from attnverify.provers.routes import routes
-from attnverify.provers.sampled import UNIT
 from attnverify.verdict import Status
 
 keys, time = axes("keys time")

@@ -4,6 +4,7 @@ python            run, in one namespace per page; with `>>>` its answers are com
 python file=X     written to X in the page's working folder
 console           each `$ attnverify ...` is run; lines below it are its output (`...` elides)
 console exit=N    the same, and the command exits with status N
+console pytest    the same for `$ pytest ...`, with our plugin
 any of these with `frameworks` needs torch and jax and runs in `tox -e frameworks`
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.house import ROOT
+from tests.house import PLUGIN, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -84,11 +85,13 @@ def commands(text: str) -> list[tuple[str, str]]:
 def run_console(block: Block) -> None:
     """Run each command of a block; its exit status and the output shown must be what comes."""
     due = int(block.option("exit") or 0)
+    ours = "pytest" if "pytest" in block.options else "attnverify"
     for command, shown in commands(block.text):
         program, *arguments = shlex.split(command)
-        assert program == "attnverify", f"{block.where}: only our own command is run"
+        assert program == ours, f"{block.where}: only our own command is run"
+        plugin = PLUGIN if ours == "pytest" else ()
         done = subprocess.run(
-            [sys.executable, "-m", "attnverify", *arguments],
+            [sys.executable, "-m", program, *plugin, *arguments],
             env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
             capture_output=True,
             text=True,

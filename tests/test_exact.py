@@ -156,7 +156,7 @@ def test_intermediate_tensors_are_given_by_name() -> None:
     assert found["Q"].tolist() == [[[[1]]]]
     with pytest.raises(AttnverifyError, match="no such tensor") as caught:
         evaluate(load("global"), ONE_ROW, names=["P"])
-    assert caught.value.parts["due"] == "Q, K, V, S, A, O"
+    assert caught.value.parts["due"] == "Q, K, V, S, A, L, O"
 
 
 def test_axes_may_be_empty() -> None:

@@ -15,7 +15,15 @@ from attnverify.notation import (
     exp,
     relu,
 )
-from tests.drawn import arrays, check_arrays_close, check_close, inner, moves, parameters
+from tests.drawn import (
+    arrays,
+    check_arrays_close,
+    check_close,
+    extent,
+    inner,
+    moves,
+    parameters,
+)
 from tests.members import MEMBERS, TITLES
 from tests.trials import ONE_ROW, X, of
 
@@ -28,7 +36,9 @@ def test_differences_are_linear_in_the_direction(title: str) -> None:
     rng = np.random.default_rng(6)
     given, u, v = arrays(spec, rng), moves(spec, rng), moves(spec, rng)
     both = {name: u[name] - 2 * v[name] for name in u}
-    along = [difference(spec, given, d, parameters(spec))["O"] for d in (u, v, both)]
+    out = spec.outputs[0]
+    sizes, values = extent(spec), parameters(spec)
+    along = [difference(spec, given, d, values, sizes=sizes)[out] for d in (u, v, both)]
     check_arrays_close(along[2], along[0] - 2 * along[1], digits=14)
 
 

@@ -21,13 +21,13 @@ def test_every_spec_has_a_schedule_from_one_upward(name: str) -> None:
     spec = av.load(name)
     drawn = list(Draw(spec).schedule(seed=3, count=18))
     assert len(drawn) == 18
-    assert set(drawn[0].sizes.values()) == {1}
+    assert drawn[0].sizes == spec.fitted({axis.name: 1 for axis in spec.axes})
     assert max(drawn[-1].sizes.values()) > 30
     assert {case.style for case in drawn} == set(STYLES)
     for case in drawn:
         assert list(case.arrays) == [entry.tensor.name for entry in spec.inputs]
         assert not case.empty
-        av.compile(spec)(**case.arrays, **case.parameters)
+        av.compile(spec)(**case.arrays, **case.parameters, sizes=case.sizes)
 
 
 def test_a_seed_says_it_all() -> None:

@@ -10,24 +10,25 @@ from attnverify import load
 from attnverify.algebra.terms import ONE, ZERO, Entry, Tensor, mul, total
 from attnverify.attention import attention, causal
 from attnverify.invariants import INVARIANTS, REQUIREMENTS, applicable
-from attnverify.invariants.roles import linear_in, roles
+from attnverify.invariants.forms import linear_in
+from attnverify.invariants.roles import roles
 from attnverify.notation import Spec, axes, let, relu, softmax, tanh, tensors, where
 from attnverify.provers.sampled import sampled
 from attnverify.spec import Spec as Plain
 from attnverify.statement import Relabel, Statement
 from attnverify.verdict import Status
-from attnverify.verify import ask, verify
+from attnverify.verify import verify
 from tests.members import MEMBERS, TITLES
 
 APPLIES = {
-    "global": {
+    "global (dropout=False, lse_base=e)": {
         "rows sum to one",
         "convex hull",
         "key shift",
         "<dQ, Q> = <dK, K>",
         "permutation equivariance",
     },
-    "causal (align=top_left)": {
+    "causal (align=top_left, offset=0, empty_rows=zeros)": {
         "causality",
         "masked weights are zero",
         "masked keys have no influence",
@@ -37,9 +38,15 @@ APPLIES = {
     "multi_head (bias=False)": {"key shift", "linearity in the values", "<dQ, Q> = <dK, K>"},
 }
 LACKS = {
-    "global": {"causality": "its own index", "masked weights are zero": "no mask"},
-    "causal (align=bottom_right)": {"causality": "its own index"},
-    "additive": {"key shift": "not affine in the keys", "<dQ, Q> = <dK, K>": "not bilinear"},
+    "global (dropout=False, lse_base=e)": {
+        "causality": "its own index",
+        "masked weights are zero": "no mask",
+    },
+    "causal (align=bottom_right, offset=0, empty_rows=zeros)": {"causality": "its own index"},
+    "additive": {
+        "key shift": "not affine in the keys",
+        "<dQ, Q> = <dK, K>": "queries are scaled up",
+    },
     "linear_rnn": {"rows sum to one": "no softmax weights"},
     "multi_head (bias=True)": {
         "linearity in the values": "not linear",
@@ -181,7 +188,7 @@ def test_an_announced_failure_that_does_not_fail_is_refuted(announced: str) -> N
 
 
 def test_an_announced_failure_is_expected_and_keeps_the_report_ok() -> None:
-    report = verify("causal", align="top_left", examples=4)
+    report = verify("causal", align="top_left", offset=0, empty_rows="zeros", examples=4)
     verdict = next(v for v in report.verdicts if v.name == "permutation equivariance")
     assert (verdict.status, verdict.expected) == (Status.REFUTED, True)
     assert report.ok
@@ -196,8 +203,8 @@ def test_an_unannounced_failure_spoils_the_report() -> None:
 
 def test_unproved_statements_say_so() -> None:
     recurrent = load("linear", causal=True, form="recurrent")
-    causality = next(one for one in INVARIANTS if one.name == "causality")
-    verdict = ask(causality, recurrent, 4, 0)
+    report = verify(recurrent, examples=4)
+    verdict = next(one for one in report.verdicts if one.name == "causality")
     assert verdict.status is Status.HELD
     assert verdict.cases == 4
     assert "not proved" in verdict.detail

@@ -92,14 +92,14 @@ def test_each_spec_has_the_name_of_its_file_and_cites_its_source(title: str) -> 
 
 
 def test_choices_are_offered_by_name() -> None:
-    assert choices("causal") == {"align": ("top_left", "bottom_right")}
-    assert choices("global") == {}
-    assert [spec.choices["align"] for _, spec in members("causal", {})] == [
+    assert choices("local") == {"align": ("top_left", "bottom_right")}
+    assert choices("cross") == {}
+    assert [spec.choices["align"] for _, spec in members("local", {})] == [
         "top_left",
         "bottom_right",
     ]
-    assert [title for title, _ in members("causal", {"align": "top_left"})] == [
-        "causal (align=top_left)"
+    assert [title for title, _ in members("local", {"align": "top_left"})] == [
+        "local (align=top_left)"
     ]
     assert [title for title, _ in members(load("global"), {})] == ["global"]
 
@@ -137,7 +137,7 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str, str]] = {
         "did you mean align",
     ),
     "a keyword of a spec without any": (
-        lambda: load("global", window=3),
+        lambda: load("cross", window=3),
         ParameterError,
         "unknown parameter",
         "this spec has none",

@@ -78,6 +78,11 @@ def test_right_code_is_inside_whichever_legal_form_it_has(
     assert refuted(attention(case, fused=fused), due) == set()
 
 
+# Some draws take these past float32: writes with keys longer than 1 grow, random features square,
+# and weights over two axes of keys write out the exponentials of giant scores.
+GROWING = {"delta_rule", "gated_delta", "performer", "blocked_2d", "neighbourhood_2d"}
+
+
 @pytest.mark.parametrize("name", av.catalog())
 def test_the_oracle_itself_in_float32_is_inside_for_every_spec(name: str) -> None:
     spec = av.load(name)
@@ -86,9 +91,12 @@ def test_the_oracle_itself_in_float32_is_inside_for_every_spec(name: str) -> Non
     slopes = av.compile(av.gradient(spec), dtype="float32")
     for case in list(Draw(spec, dtype="float32").schedule(5, 18))[1::3]:
         seeds = {rounding.cotangents[out]: array for out, array in case.cotangents.items()}
-        due = rounding.expected({**case.arrays, **seeds}, case.parameters)
-        found = narrow(**case.arrays, **case.parameters)
-        found |= slopes(**case.arrays, **seeds, **case.parameters)
+        given = {**case.arrays, **seeds}
+        due = rounding.expected(given, case.parameters, sizes=case.sizes)
+        if name in GROWING and "lies outside the range of float32" in due.reason:
+            continue
+        found = narrow(**case.arrays, **case.parameters, sizes=case.sizes)
+        found |= slopes(**case.arrays, **seeds, **case.parameters, sizes=case.sizes)
         assert refuted(found, due) == set()
 
 
@@ -219,6 +227,7 @@ FORMS = [
     ("additive", 4),
     ("linear", 4),
     ("linear_rnn", 1),
+    ("gru", 2),
 ]
 
 
@@ -240,6 +249,19 @@ def test_every_form_is_the_same_function(name: str, count: int) -> None:
     for other in values[1:]:
         for output in rounding.outputs:
             np.testing.assert_allclose(other[output], values[0][output], rtol=1e-11, atol=1e-13)
+
+
+def test_a_slope_from_the_kept_value_of_a_logistic_may_lose_its_digits() -> None:
+    """At s(40) torch's slope s (1 - s) is 0 in float32, and e^-40 in ours: both are right."""
+    spec = av.load("gru", reset="after")
+    case = Draw(spec).case({axis.name: 1 for axis in spec.axes}, seed=2)
+    given = {**case.arrays, "b_z": np.full(1, 40.0), "dH": np.ones((1, 1, 1))}
+    for dtype in ("float32", "float64"):
+        due = Rounding(spec, dtype, backward=True).expected(given, {}).dues["db_z"]
+        assert 0 < abs(float(due.value[0])) < 6 * due.sigma[0]
+    open_gate = Rounding(spec, "float32", backward=True).expected({**given, "b_z": np.zeros(1)}, {})
+    due = open_gate.dues["db_z"]
+    assert due.sigma[0] < 1e-6 * abs(due.value[0])
 
 
 def test_fused_forms_take_the_row_term_from_the_outputs() -> None:
@@ -292,6 +314,16 @@ def test_elu_plus_one_is_inside(style: str) -> None:
 def test_autodiff_through_running_maxima_is_inside(tile: int, dtype: str) -> None:
     case = Draw(av.load("global"), dtype=dtype).case({**SIZES, "queries": 1, "key_dim": 1}, seed=3)
     assert refuted(online(case, tile), expected("global", dtype, case)) == set()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scores_alone_have_bounds_without_the_softmax_that_nobody_asks_for(dtype: str) -> None:
+    spec = av.load("global").replace(outputs=("S",))
+    case = Draw(spec, dtype=dtype).case({"queries": 2, "keys": 5, "key_dim": 3}, seed=0)
+    found = Rounding(spec, dtype).expected(case.arrays, {}).dues["S"]
+    scores = case.arrays["Q"] @ case.arrays["K"].swapaxes(-1, -2) / np.sqrt(3)
+    assert judge("S", scores.astype(dtype), found).status is Status.HELD
+    assert judge("S", (1.001 * scores).astype(dtype), found).status is Status.REFUTED
 
 
 def test_noise_is_shared_by_a_row_and_new_in_each_run() -> None:

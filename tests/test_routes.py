@@ -20,6 +20,8 @@ from attnverify.notation import (
     let,
     log,
     logistic,
+    previous,
+    recur,
     sin,
     tanh,
     tensors,
@@ -136,6 +138,16 @@ def test_a_recurrence_that_forgets_its_carry_is_caught(monkeypatch: pytest.Monke
     assert {"derived = autograd", "derived = exact differences"} <= caught(
         MEMBERS["linear (causal=True, form=recurrent)"]
     )
+
+
+def test_a_zero_by_form_is_not_refuted_by_the_rounding_of_another_route() -> None:
+    """At the first step dG is 0 by form; autograd takes it as the difference of two equal parts."""
+    (time,) = axes("time")
+    t = time["t"]
+    x, g, h = tensors("x g h")
+    step = let(h[t], exp(g[t]) * previous(h[t]) + x[t])
+    decayed = Spec("decayed", [x[t], g[t]], [recur(t, [step], {h: 0})], [h])
+    assert [v.status for v in routes(decayed, examples=8)] == [Status.HELD] * 3
 
 
 def test_a_refuted_route_tells_the_case_and_the_entry() -> None:

@@ -42,7 +42,7 @@ def test_specs_and_their_derivatives_come_back_equal(title: str) -> None:
         assert str(again) == str(one)
 
 
-@pytest.mark.parametrize("title", ["sliding_window (align=top_left)", "downwards"])
+@pytest.mark.parametrize("title", ["sliding_window (align=top_left, counts=keys)", "downwards"])
 def test_specialised_specs_come_back_equal(title: str) -> None:
     values = {"window": 3} if "window" in title else {"decay": Fraction(1, 3)}
     closed = load(SPECS[title], **values)

@@ -37,7 +37,8 @@ DEAD_END = Spec(
 def test_the_graph_goes_from_each_name_to_what_is_computed_from_it() -> None:
     graph = load("global").graph()
     assert isinstance(graph, nx.DiGraph)
-    assert set(graph.edges) == {("Q", "S"), ("K", "S"), ("S", "A"), ("A", "O"), ("V", "O")}
+    edges = {("Q", "S"), ("K", "S"), ("S", "A"), ("S", "L"), ("A", "O"), ("V", "O")}
+    assert set(graph.edges) == edges
     assert set(DEAD_END.graph().edges) == {("X", "Z"), ("X", "Y"), ("N", "H"), ("X", "H")}
 
 
@@ -46,14 +47,17 @@ def test_equations_come_in_an_order_of_the_graph(title: str) -> None:
     spec = MEMBERS[title]
     graph = spec.graph()
     order = list(spec.heads)
-    assert nx.is_directed_acyclic_graph(graph)
-    assert all(order.index(one) < order.index(other) for one, other in graph.edges)
+    # Within a recurrence a step may read what a later one gave a step earlier.
+    coupled = [{e.name for e in s.steps} for s in spec.equations if isinstance(s, Recurrence)]
+    between = [edge for edge in graph.edges if not any(names >= set(edge) for names in coupled)]
+    assert all(order.index(one) < order.index(other) for one, other in between)
     assert set(graph.nodes) == set(spec.heads)
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_the_catalogue_has_no_dead_equation(title: str) -> None:
-    assert MEMBERS[title].dead() == ()
+    # What may be asked for as an output besides: the log-sum-exp.
+    assert set(MEMBERS[title].dead()) <= {"L"}
 
 
 def test_dead_equations_are_named() -> None:
@@ -70,7 +74,7 @@ def test_heads_axes_and_equations_are_found_by_name() -> None:
     assert load("linear_rnn").equation("H").name == "H"
     with pytest.raises(SpecError, match="no equation assigns") as caught:
         spec.equation("P")
-    assert caught.value.parts["due"] == "S, A, O"
+    assert caught.value.parts["due"] == "S, A, L, O"
 
 
 def test_an_axis_that_only_a_size_names_is_an_axis() -> None:
@@ -102,9 +106,8 @@ def test_expressions_and_predicates_of_a_spec_are_found() -> None:
         previous(H[t]) + N[t],
         total(X[j], j),
     ]
-    assert [str(seen) for seen in load("local", left=1, right=2).predicates()] == [
-        "j >= i - 1 and j <= i + 2"
-    ]
+    found = {str(seen) for seen in load("local", left=1, right=2).predicates()}
+    assert found == {"j >= i - 1 and j <= i + 2"}
 
 
 def test_a_recurrence_knows_its_states() -> None:

@@ -98,10 +98,9 @@ def test_inlining_gives_an_expression_over_inputs() -> None:
 
 def test_recurrences_are_refused_by_name() -> None:
     spec = load("linear_rnn")
-    outcome = prove_equal(spec, spec.heads["O"], spec.heads["O"] + 0)
+    outcome = prove_equal(spec, spec.heads["O"], 2 * spec.heads["O"])
     assert not outcome.proved
     assert "H is a state of a recurrence" in outcome.reason
-    assert outcome.certificate == ()
 
 
 def test_a_replaced_input_makes_a_spec() -> None:
@@ -117,18 +116,19 @@ def test_a_replaced_input_makes_a_spec() -> None:
     out = spec.heads["O"]
     assert prove_equal(joint, Entry(Tensor("O_2"), out.places), 2 * out).proved
     assert not prove_equal(joint, Entry(Tensor("O_2"), out.places), out).proved
-    third, again = beside(joint, spec)
+    assert beside(joint, spec)[1]["O"] == "O"
+    _, again = beside(joint, with_input(spec, "V", value * 3))
     assert again["O"] == "O_22"
-    assert len(third.inputs) == 3
 
 
 def test_masks_are_renamed_with_their_tensors() -> None:
     spec = load("masked")
-    joint, names = beside(spec, spec, mark="_b")
+    other = with_input(spec, "Q", 2 * spec.heads["Q"])
+    joint, names = beside(spec, other, mark="_b")
     body = joint.equation(names["A"]).body
     assert str(body) == "softmax_j(S_b[b,h,i,j] | mask[b,h,i,j])"
     rnn = load("linear_rnn")
-    both_rnn, renames = beside(rnn, rnn)
+    both_rnn, renames = beside(rnn, with_input(rnn, "X", 2 * rnn.heads["X"]))
     assert renames["H"] == "H_2"
     assert "previous(H_2[b,t,g])" in both_rnn.text()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -136,6 +136,51 @@ def test_what_is_returned_gets_the_names_of_the_spec(
     value: Any, outputs: tuple[str | None, ...], names: set[str]
 ) -> None:
     assert set(wrapped(lambda *_: value, outputs=outputs).forward(ARRAYS, {})) == names
+
+
+class Returned(NamedTuple):
+    out: Any
+    lse: Any
+
+
+PLACES: list[tuple[Any, dict[str, str | int]]] = [
+    ((1, OUT), {"O": 1}),
+    (OUT, {"O": 0}),
+    ({"out": OUT, "lse": 1}, {"O": "out"}),
+    (Returned(OUT, 1), {"O": "out"}),
+]
+
+
+@pytest.mark.parametrize(("value", "outputs"), PLACES)
+def test_an_output_is_found_at_its_place(value: Any, outputs: dict[str, str | int]) -> None:
+    found = wrapped(lambda *_: value, outputs=outputs).forward(ARRAYS, {})
+    assert found["O"].shape == OUT.shape
+
+
+NO_PLACES: list[tuple[Any, dict[str, str | int], str]] = [
+    ((OUT, 1), {"O": 2}, "returned 2 values, due one at 2"),
+    ((OUT, 1), {"O": -1}, "due one at -1"),
+    ({"out": OUT}, {"O": "o"}, "a mapping without o; it has out"),
+    (Returned(OUT, 1), {"O": "o"}, "without o"),
+]
+
+
+@pytest.mark.parametrize(("value", "outputs", "words"), NO_PLACES)
+def test_an_output_that_is_not_at_its_place_is_a_fault(
+    value: Any, outputs: dict[str, str | int], words: str
+) -> None:
+    with pytest.raises(SubjectFault, match=words):
+        wrapped(lambda *_: value, outputs=outputs).forward(ARRAYS, {})
+
+
+def test_an_output_that_the_spec_does_not_compute_is_refused() -> None:
+    with pytest.raises(ParameterError, match="found: LSE"):
+        wrapped(len, outputs=("LSE",))
+
+
+def test_numpy_has_no_other_device() -> None:
+    with pytest.raises(ParameterError, match="lie on the CPU"):
+        wrapped(len, device="cuda")
 
 
 def raises(*_: Any) -> Any:

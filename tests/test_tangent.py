@@ -21,11 +21,12 @@ from tests.drawn import (
     arrays,
     check_arrays_close,
     check_close,
+    extent,
     inner,
     moves,
     parameters,
 )
-from tests.members import MEMBERS, TITLES
+from tests.members import GLOBAL, MEMBERS, TITLES
 from tests.trials import SIZES, TRIALS
 
 SPECS: dict[str, Spec] = {**MEMBERS, **TRIALS}
@@ -47,9 +48,10 @@ def tangents(spec: Spec, seed: int) -> tuple[dict[str, Array], dict[str, Array]]
     derived = tangent(spec)
     heads = derived.inputs[len(spec.inputs) :]
     named = {h.tensor.name: m for h, m in zip(heads, directions.values(), strict=True)}
-    found = evaluate(derived, {**given, **named}, values)
+    sizes = extent(spec, EXTENT)
+    found = evaluate(derived, {**given, **named}, values, sizes=sizes)
     moved = dict(zip(spec.outputs, (found[name] for name in derived.outputs), strict=True))
-    return moved, difference(spec, given, directions, values)
+    return moved, difference(spec, given, directions, values, sizes=sizes)
 
 
 @pytest.mark.parametrize("title", SPECS)
@@ -69,7 +71,7 @@ def test_tangent_and_gradient_are_adjoint(title: str) -> None:
     rng = np.random.default_rng(23)
     heads = [entry.tensor.name for entry in derived.inputs[len(spec.inputs) :]]
     weights = {n: rng.normal(size=moved[o].shape) for n, o in zip(heads, spec.outputs, strict=True)}
-    slopes = evaluate(derived, {**given, **weights}, values)
+    slopes = evaluate(derived, {**given, **weights}, values, sizes=extent(spec, EXTENT))
     outside = sum(inner(weights[n], moved[o]) for n, o in zip(heads, spec.outputs, strict=True))
     named = zip(derived.outputs, directions.values(), strict=True)
     check_close(sum(inner(slopes[name], move) for name, move in named), outside)
@@ -109,7 +111,7 @@ def test_a_recurrence_stays_one_in_its_direction() -> None:
         assert set(moved.states) == {"H", "tH"}
 
 
-@pytest.mark.parametrize("title", ["global", "linear_rnn", "additive", "softmax at the start"])
+@pytest.mark.parametrize("title", [GLOBAL, "linear_rnn", "additive", "softmax at the start"])
 def test_the_tangent_of_a_tangent_is_the_second_difference(title: str) -> None:
     found, due = tangents(tangent(SPECS[title]), 24)
     for name, value in due.items():
@@ -128,7 +130,7 @@ def test_what_has_no_tangent_is_told_in_words() -> None:
 
 def test_a_broken_row_term_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "negative", lambda value: value)
-    found, due = tangents(SPECS["global"], 25)
+    found, due = tangents(SPECS[GLOBAL], 25)
     with pytest.raises(AssertionError):
         check_arrays_close(found["O"], due["O"], digits=3)
 

@@ -178,9 +178,9 @@ BAD: dict[str, tuple[Callable[[], object], str, dict[str, str]]] = {
         "not on the list of primitives",
         {"equation": "Y", "found": "softplus", "due": "tanh"},
     ),
-    "a planned primitive": (
+    "a primitive that is not listed": (
         lambda: spec(let(Y[i], Apply("running_total", (Q[i],)))),
-        "not built yet",
+        "not on the list of primitives",
         {"equation": "Y", "found": "running_total"},
     ),
     "an argument too many": (
