@@ -10,16 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from attnverify.algebra.predicates import (
-    All,
-    AnyOf,
-    Compare,
     Holds,
-    Not,
     Predicate,
     as_predicate,
-    conjunction,
-    disjunction,
-    negation,
 )
 from attnverify.algebra.rewrite import (
     entries,
@@ -27,6 +20,7 @@ from attnverify.algebra.rewrite import (
     free_in,
     predicate_entries,
     rebuild,
+    rebuild_in,
     substitute,
 )
 from attnverify.algebra.terms import (
@@ -358,16 +352,8 @@ def _tensors(expr: Expr, names: Mapping[str, str]) -> Expr:
 
 
 def _tensors_in(where: Predicate, names: Mapping[str, str]) -> Predicate:
-    match where:
-        case Compare(op, left, right):
-            return Compare(op, _tensors(left, names), _tensors(right, names))
-        case Holds(entry):
-            return Holds(_entry(entry, names))
-        case All(parts):
-            return conjunction(*(_tensors_in(part, names) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(_tensors_in(part, names) for part in parts))
-        case Not(part):
-            return negation(_tensors_in(part, names))
-        case _:
-            return where
+    return rebuild_in(
+        where,
+        lambda side: _tensors(side, names),
+        lambda leaf: Holds(_entry(leaf.entry, names)),
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import sympy
+
 from attnverify.algebra.predicates import (
     TRUE,
     All,
@@ -103,6 +105,43 @@ def rebuild(
         case Indicator(where):
             return indicator(predicate(where))
     raise unknown(node, "rebuilding")
+
+
+def rebuild_in(
+    predicate: Predicate,
+    change: Callable[[Expr], Expr],
+    held: Callable[[Holds], Predicate] = lambda leaf: leaf,
+) -> Predicate:
+    """The predicate with each side of a comparison and each boolean entry changed."""
+    match predicate:
+        case Compare(op, left, right):
+            return Compare(op, change(left), change(right))
+        case Holds():
+            return held(predicate)
+        case All(parts):
+            return conjunction(*(rebuild_in(part, change, held) for part in parts))
+        case AnyOf(parts):
+            return disjunction(*(rebuild_in(part, change, held) for part in parts))
+        case Not(part):
+            return negation(rebuild_in(part, change, held))
+        case _:
+            return predicate
+
+
+def with_scalars(node: Expr, table: Mapping[sympy.Symbol, sympy.Expr]) -> Expr:
+    """Replace symbols in the scalars of an expression: parameters, sizes and positions."""
+    if isinstance(node, Scalar):
+        return Scalar(node.value.xreplace(table))
+    return rebuild(
+        node,
+        lambda child: with_scalars(child, table),
+        lambda where: with_scalars_in(where, table),
+    )
+
+
+def with_scalars_in(predicate: Predicate, table: Mapping[sympy.Symbol, sympy.Expr]) -> Predicate:
+    """Replace symbols in the scalars of a predicate."""
+    return rebuild_in(predicate, lambda side: with_scalars(side, table))
 
 
 def walk(node: Expr) -> Iterator[Expr]:
@@ -248,21 +287,12 @@ def _under_binder(
 
 def rename_in(predicate: Predicate, mapping: Renaming) -> Predicate:
     """Replace free indices in a predicate."""
-    match predicate:
-        case Compare(op, left, right):
-            return Compare(op, rename(left, mapping), rename(right, mapping))
-        case Holds(entry):
-            return Holds(
-                Entry(entry.tensor, tuple(_rename_place(p, mapping) for p in entry.places))
-            )
-        case All(parts):
-            return conjunction(*(rename_in(part, mapping) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(rename_in(part, mapping) for part in parts))
-        case Not(part):
-            return negation(rename_in(part, mapping))
-        case _:
-            return predicate
+
+    def held(leaf: Holds) -> Predicate:
+        places = tuple(_rename_place(place, mapping) for place in leaf.entry.places)
+        return Holds(Entry(leaf.entry.tensor, places))
+
+    return rebuild_in(predicate, lambda side: rename(side, mapping), held)
 
 
 def substitute(node: Expr, definitions: Mapping[str, tuple[Entry, Expr]]) -> Expr:
@@ -311,19 +341,12 @@ def _free_below(node: Binder) -> dict[Index, None]:
 def _substitute_in(
     predicate: Predicate, definitions: Mapping[str, tuple[Entry, Expr]]
 ) -> Predicate:
-    match predicate:
-        case Compare(op, left, right):
-            return Compare(op, substitute(left, definitions), substitute(right, definitions))
-        case All(parts):
-            return conjunction(*(_substitute_in(part, definitions) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(_substitute_in(part, definitions) for part in parts))
-        case Not(part):
-            return negation(_substitute_in(part, definitions))
-        case Holds(entry) if entry.tensor.name in definitions:
-            raise unknown(definitions[entry.tensor.name][1], "a boolean entry")
-        case _:
-            return predicate
+    def held(leaf: Holds) -> Predicate:
+        if leaf.entry.tensor.name in definitions:
+            raise unknown(definitions[leaf.entry.tensor.name][1], "a boolean entry")
+        return leaf
+
+    return rebuild_in(predicate, lambda side: substitute(side, definitions), held)
 
 
 def sum_over(factors: Iterable[object], over: Iterable[Index], where: Predicate = TRUE) -> Expr:

@@ -6,19 +6,9 @@ from collections.abc import Mapping
 
 import sympy
 
-from attnverify.algebra.predicates import (
-    All,
-    AnyOf,
-    Compare,
-    Not,
-    Predicate,
-    conjunction,
-    disjunction,
-    leaves,
-    negation,
-)
-from attnverify.algebra.rewrite import entries, rebuild
-from attnverify.algebra.terms import Entry, Expr, Index, Scalar, as_expr, index_symbol
+from attnverify.algebra.predicates import Predicate
+from attnverify.algebra.rewrite import predicate_entries, with_scalars_in
+from attnverify.algebra.terms import Index, Scalar, as_expr, index_symbol
 from attnverify.errors import SpecError
 
 
@@ -35,41 +25,11 @@ def moved(where: Predicate, by: Mapping[Index, object]) -> Predicate:
         if step.value != 0:
             table[index_symbol(index)] = index_symbol(index) + step.value
     fixed = {index for index, step in steps.items() if step != as_expr(0)}
-    for entry in _read(where):
+    for entry in predicate_entries(where):
         if fixed & set(entry.indices):
             raise SpecError(
                 "a mask that reads an input along these positions cannot be shifted",
                 found=str(entry),
                 hint="shift the input itself",
             )
-    return _predicate(where, table)
-
-
-def _read(where: Predicate) -> list[Entry]:
-    found: list[Entry] = []
-    for leaf in leaves(where):
-        if isinstance(leaf, Compare):
-            found += [*entries(leaf.left), *entries(leaf.right)]
-        else:
-            found.append(leaf.entry)
-    return found
-
-
-def _expr(expr: Expr, table: Mapping[sympy.Symbol, sympy.Expr]) -> Expr:
-    if isinstance(expr, Scalar):
-        return Scalar(expr.value.xreplace(table))
-    return rebuild(expr, lambda child: _expr(child, table), lambda where: _predicate(where, table))
-
-
-def _predicate(where: Predicate, table: Mapping[sympy.Symbol, sympy.Expr]) -> Predicate:
-    match where:
-        case Compare(op, left, right):
-            return Compare(op, _expr(left, table), _expr(right, table))
-        case All(parts):
-            return conjunction(*(_predicate(part, table) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(_predicate(part, table) for part in parts))
-        case Not(part):
-            return negation(_predicate(part, table))
-        case _:
-            return where
+    return with_scalars_in(where, table)

@@ -9,17 +9,17 @@ from typing import TypeVar
 import sympy
 
 from attnverify.algebra.predicates import (
-    All,
-    AnyOf,
-    Compare,
     Holds,
-    Not,
     Predicate,
-    conjunction,
-    disjunction,
-    negation,
 )
-from attnverify.algebra.rewrite import entries, predicate_entries, rebuild, rename_in, substitute
+from attnverify.algebra.rewrite import (
+    entries,
+    predicate_entries,
+    rebuild,
+    rebuild_in,
+    rename_in,
+    substitute,
+)
 from attnverify.algebra.terms import (
     Axis,
     Entry,
@@ -206,17 +206,10 @@ def _held(expr: Expr, values: Held) -> Expr:
 
 
 def _held_in(where: Predicate, values: Held) -> Predicate:
-    match where:
-        case Holds(entry) if entry.tensor.name in values:
-            head, value = values[entry.tensor.name]
-            return rename_in(value, dict(zip(head.indices, entry.indices, strict=True)))
-        case Compare(op, left, right):
-            return Compare(op, _held(left, values), _held(right, values))
-        case All(parts):
-            return conjunction(*(_held_in(part, values) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(_held_in(part, values) for part in parts))
-        case Not(part):
-            return negation(_held_in(part, values))
-        case _:
-            return where
+    def held(leaf: Holds) -> Predicate:
+        if leaf.entry.tensor.name not in values:
+            return leaf
+        head, value = values[leaf.entry.tensor.name]
+        return rename_in(value, dict(zip(head.indices, leaf.entry.indices, strict=True)))
+
+    return rebuild_in(where, lambda side: _held(side, values), held)

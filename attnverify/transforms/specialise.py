@@ -7,18 +7,8 @@ from collections.abc import Mapping
 import sympy
 
 from attnverify.algebra.parameters import checked
-from attnverify.algebra.predicates import (
-    All,
-    AnyOf,
-    Compare,
-    Not,
-    Predicate,
-    conjunction,
-    disjunction,
-    negation,
-)
-from attnverify.algebra.rewrite import rebuild
-from attnverify.algebra.terms import Expr, Scalar, number
+from attnverify.algebra.rewrite import with_scalars
+from attnverify.algebra.terms import number
 from attnverify.equations import Equation, Recurrence, Statement
 from attnverify.errors import ParameterError
 from attnverify.spec import Spec
@@ -55,27 +45,9 @@ def specialise(spec: Spec, values: Mapping[str, object]) -> Spec:
 
 def _statement(statement: Statement, table: Mapping[sympy.Symbol, sympy.Expr]) -> Statement:
     if isinstance(statement, Recurrence):
-        steps = tuple(Equation(step.head, _expr(step.body, table)) for step in statement.steps)
-        initial = tuple((name, _expr(value, table)) for name, value in statement.initial)
+        steps = tuple(
+            Equation(step.head, with_scalars(step.body, table)) for step in statement.steps
+        )
+        initial = tuple((name, with_scalars(value, table)) for name, value in statement.initial)
         return Recurrence(statement.along, steps, initial, statement.reverse)
-    return Equation(statement.head, _expr(statement.body, table))
-
-
-def _expr(expr: Expr, table: Mapping[sympy.Symbol, sympy.Expr]) -> Expr:
-    if isinstance(expr, Scalar):
-        return Scalar(expr.value.xreplace(table))
-    return rebuild(expr, lambda child: _expr(child, table), lambda where: _predicate(where, table))
-
-
-def _predicate(where: Predicate, table: Mapping[sympy.Symbol, sympy.Expr]) -> Predicate:
-    match where:
-        case Compare(op, left, right):
-            return Compare(op, _expr(left, table), _expr(right, table))
-        case All(parts):
-            return conjunction(*(_predicate(part, table) for part in parts))
-        case AnyOf(parts):
-            return disjunction(*(_predicate(part, table) for part in parts))
-        case Not(part):
-            return negation(_predicate(part, table))
-        case _:
-            return where
+    return Equation(statement.head, with_scalars(statement.body, table))
