@@ -101,23 +101,32 @@ class _Tally:
 
     statement: Statement
     met: int = 0
-    suspects: list[Case] = field(default_factory=list)
+    failing: list[Case] = field(default_factory=list)
+    unbounded: list[Case] = field(default_factory=list)
 
     def take(self, cases: list[Case], left: Array, right: Array, held: Array) -> None:
-        """Count the draws that meet the hypotheses and hold; keep those that seem to fail."""
-        met, failing = judged(self.statement, cases, left, right, held)
-        self.met += len(met) - len(failing)
-        self.suspects += failing
+        """Count the draws that meet the hypotheses and hold; keep the others."""
+        met, failing, unbounded = judged(self.statement, cases, left, right, held)
+        self.met += len(met) - len(failing) - len(unbounded)
+        self.failing += failing
+        self.unbounded += unbounded
 
     def verdict(self) -> Verdict:
         """HELD, UNDECIDED, or REFUTED where the exact interpreter agrees that some draw fails."""
         statement, left_out = self.statement, ""
-        suspects = sorted(self.suspects, key=lambda case: sum(case.sizes.values()))
+        # What fails beyond its bound is asked about first: a draw without one may say nothing.
+        suspects = [*sorted(self.failing, key=_whole), *sorted(self.unbounded, key=_whole)]
         for case in suspects[:CONFIRMED]:
             seen = confirm(Trial(statement), _within(statement, case))
             if seen.status is Status.REFUTED:
                 return _smallest(statement, _within(statement, case), seen)
             self.met += 1
+        if len(self.failing) > CONFIRMED:
+            reason = (
+                f"{len(self.failing)} cases fail beyond their bound; "
+                f"{CONFIRMED} of them do not in exact arithmetic, the rest were not asked about"
+            )
+            return Verdict(statement.name, Status.UNDECIDED, reason)
         if len(suspects) > CONFIRMED:
             left_out = f"; {len(suspects) - CONFIRMED} further cases had no bound to judge by"
         if not self.met:
@@ -129,8 +138,8 @@ class _Tally:
 
 def judged(
     statement: Statement, cases: list[Case], left: Array, right: Array, held: Array
-) -> tuple[list[Case], list[Case]]:
-    """The draws of which a statement speaks, and those among them that seem to fail."""
+) -> tuple[list[Case], list[Case], list[Case]]:
+    """The draws of which a statement speaks; those that seem to fail; those without a bound."""
     if statement.relabels:
         left = np.stack(
             [_follow(left[:, n], _order(statement, case, 1)) for n, case in enumerate(cases)], 1
@@ -141,14 +150,23 @@ def judged(
     with np.errstate(invalid="ignore"):
         bound = np.max(np.abs(gaps[1:] - gaps[0]), axis=0).astype(float)
     # A disturbed run that leaves the range gives a bound that would let anything pass.
-    suspect = np.asarray(~np.isfinite(bound).all(axis=rest))
+    open_ = np.asarray(~np.isfinite(bound).all(axis=rest))
     value = np.minimum(gaps[0], 0) if statement.kind in ("sign", "bound") else gaps[0]
-    suspect[_failing(statement.name, value, np.where(np.isfinite(bound), bound, 0))] = True
+    failing = np.zeros_like(open_)
+    bounded = np.isfinite(bound)
+    clear = np.where(bounded, value, 0), np.where(bounded, bound, 0)
+    failing[_failing(statement.name, *clear)] = True
     met = np.asarray(claimed.any(axis=rest))
-    return (
-        [case for case, m in zip(cases, met, strict=True) if m],
-        [case for case, m, s in zip(cases, met, suspect, strict=True) if m and s],
-    )
+
+    def those(chosen: Array) -> list[Case]:
+        return [case for case, one in zip(cases, chosen, strict=True) if one]
+
+    return those(met), those(met & failing), those(met & open_ & ~failing)
+
+
+def _whole(case: Case) -> int:
+    """How large a case is, the sum of its sizes."""
+    return sum(case.sizes.values())
 
 
 def _failing(name: str, value: Array, bound: Array) -> list[int]:
@@ -193,8 +211,8 @@ def _smallest(statement: Statement, case: Case, verdict: Verdict) -> Verdict:
 
     def fails(group: Group) -> tuple[Case, Verdict] | None:
         cases = group.cases(joint.spec)
-        _, failing = judged(statement, cases, *joint.sides(group)[0])
-        for smaller in failing[:2]:
+        _, failing, unbounded = judged(statement, cases, *joint.sides(group)[0])
+        for smaller in [*failing, *unbounded][:2]:
             seen = confirm(computed, smaller)
             if seen.status is Status.REFUTED:
                 return smaller, seen
