@@ -226,7 +226,10 @@ def _from_the_default(options: Mapping[str, tuple[object, ...]]) -> list[dict[st
 
 
 def _title(spec: Spec, values: Mapping[str, Any]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in values.items())
+    # A choice of nothing would leave nothing to read.
+    text = ", ".join(
+        f"{name}={value}" if value != "" else f"{name}=''" for name, value in values.items()
+    )
     return f"{spec.name} ({text})" if text else spec.name
 
 

@@ -131,6 +131,11 @@ def test_the_page_says_everything_of_the_report() -> None:
         assert words in found, words
 
 
+def test_members_of_a_spec_are_one_spec() -> None:
+    sections = [replace(SPEC, spec=f"causal (align={where})") for where in ("left", "right")]
+    assert page(Report((*sections, SUBJECT))).title == "1 spec in 2 members and 1 subject"
+
+
 def test_failures_come_first() -> None:
     source = render_html(WHOLE)
     assert (

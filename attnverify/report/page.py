@@ -118,8 +118,12 @@ def page(report: Report) -> Page:
 
 
 def _extent(specs: tuple[Part, ...], subjects: tuple[Part, ...]) -> str:
-    told = ((len(specs), "spec"), (len(subjects), "subject"))
+    """How many specs and subjects there are; a spec has a member for each of its choices."""
+    names = {part.title.split(" (")[0] for part in specs}
+    told = ((len(names), "spec"), (len(subjects), "subject"))
     words = [f"{count} {noun}{'s' * (count != 1)}" for count, noun in told if count]
+    if len(names) < len(specs):
+        words[0] += f" in {len(specs)} members"
     return " and ".join(words) or "nothing judged"
 
 
