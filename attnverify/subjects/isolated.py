@@ -65,6 +65,7 @@ class Isolated(Answerer):
         except SubjectGone:
             raise
         except SubjectFault:
+            # The forward comparison tells it; gradients are asked for all the same.
             pass
         laid = joined(input=self.laid(arrays))
         try:
