@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,3 +30,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "reproducible"))
 def rng() -> np.random.Generator:
     """A generator that starts alike in every test."""
     return np.random.default_rng(20170612)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes started in the test take Ctrl-C, also where the tests run behind a shell's `&`.
+
+    A signal that is ignored stays ignored in what is started; one with a handler does not.
+    """
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)

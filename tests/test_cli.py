@@ -267,6 +267,7 @@ def test_ctrl_c_leaves_the_partial_report_and_status_130(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_in_a_process_keeps_the_verdicts_so_far(folder: Path, jobs: str) -> None:
     specs = ["global", "causal", "cross", "biased"]

@@ -408,6 +408,7 @@ def test_a_file_is_isolated_unless_told_otherwise(tmp_path: Path) -> None:
     assert "REFUTED" not in gone.stdout
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_an_isolated_subject(tmp_path: Path) -> None:
     source = "import os, time\ndef f(q, k, v):\n    open('pid', 'w').write(str(os.getpid()))\n"
     (tmp_path / "waits.py").write_text(source + "    time.sleep(600)\n", encoding="utf-8")
