@@ -142,7 +142,9 @@ def test_a_wrong_subject_fails_what_it_breaks(
     status, output = run(tmp_path, av.ghostwrite(spec, against=f"kernel:{function}"))
     agreements = {"forward_agrees_with_the_oracle", "backward_agrees_with_the_oracle"}
     assert status == 1, output
-    assert failed(output) == broken | agreements, output
+    # The bound is the spec's own, so the sums of a subject that reads more keys may break it too.
+    beside = {"linearity_in_V"} if "masked_weights_are_zero" in broken else set()
+    assert failed(output) - beside == (broken | agreements) - beside, output
     assert "testing.py" not in output
 
 
