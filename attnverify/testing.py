@@ -7,30 +7,20 @@ where it holds and raises RefutedError in words where it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, reject, settings
 from hypothesis.strategies import SearchStrategy
-from numpy.typing import NDArray
 
-from attnverify.algebra.terms import Entry, Index
 from attnverify.check.judge import Answers, Judge
-from attnverify.compare import WIDTHS, within
-from attnverify.dtypes import float_type
-from attnverify.errors import ParameterError, RefutedError
-from attnverify.inputs import Case, Support, cases, supported
+from attnverify.check.probe import Bounded, NotJudged, Probe, demand
+from attnverify.inputs import Case, Support, cases
 from attnverify.library import load
-from attnverify.rounding import Rounding
 from attnverify.spec import Spec
 from attnverify.subjects import subject
 from attnverify.verdict import Status, Verdict
-
-Array = NDArray[Any]
-Order: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
 
 # The first case of a spec compiles it, which says nothing about the subject; what Hypothesis would
 # explain are lines of this package.
@@ -42,45 +32,7 @@ properties = settings(
 )
 
 
-@dataclass(frozen=True)
-class Bounded:
-    """An output in the spec's axis order, with the standard deviation of each entry's rounding."""
-
-    value: Array
-    sigma: Array
-    axes: tuple[str, ...]
-
-    def __add__(self, other: Bounded) -> Bounded:
-        """The sum; its errors may add up."""
-        return Bounded(self.value + other.value, self.sigma + other.sigma, self.axes)
-
-    @property
-    def exact_zeros(self) -> Array:
-        """Where nothing but zero is due, whatever rounding does."""
-        return np.asarray((self.value == 0) & (self.sigma == 0))
-
-    def permuted(self, axis: str, order: Order) -> Bounded:
-        """The same with its places along an axis in another order."""
-        at = self.axes.index(axis)
-        return Bounded(np.take(self.value, order, at), np.take(self.sigma, order, at), self.axes)
-
-    def only(self, axis: str, place: int) -> Bounded:
-        """The one place of an axis, which stays as an axis of size one."""
-        return self.permuted(axis, [place])
-
-    def equals(self, due: Bounded | float, *, where: Array | None = None) -> None:
-        """Raise RefutedError unless each entry, those of `where`, is as due within both bounds."""
-        __tracebackhide__ = True
-        other = due if isinstance(due, Bounded) else self._filled(due)
-        got = self.value if where is None else np.where(where, self.value, other.value)
-        bound = WIDTHS * (self.sigma + other.sigma)
-        _demand(within("the property", got, other.value, bound, self.axes))
-
-    def _filled(self, value: float) -> Bounded:
-        return Bounded(np.full_like(self.value, value), np.zeros_like(self.sigma), self.axes)
-
-
-class Trial:
+class Trial(Probe):
     """A subject on trial: draws cases for it, asks it, and knows how far its answers may stray.
 
     `fn`, `spec`, `internal`, `sizes` and what goes on to the subject (`framework`, `layout`,
@@ -101,64 +53,36 @@ class Trial:
         sizes: Support | None = None,
         **told: Any,
     ) -> None:
-        self.spec, self.dtype, self.sizes = load(spec), dtype, dict(sizes or {})
-        self._judge = Judge(
-            self.spec, subject(fn, self.spec, dtype=dtype, **told), dtype, internal=internal
-        )
-        self._bounds = Rounding(self.spec, dtype, internal=internal)
+        loaded = load(spec)
+        wrapped = subject(fn, loaded, dtype=dtype, **told)
+        super().__init__(Judge(loaded, wrapped, dtype, internal=internal), dict(sizes or {}))
         self._looked = False
 
     def cases(self) -> SearchStrategy[Case]:
         """Cases to draw: unequal sizes from one upward, every style of entries; no empty rows."""
-        return cases(self.spec, dtype=self.dtype, support=self.sizes)
+        return cases(self.spec, dtype=self.dtype, support=self.support)
 
-    # ---- What the subject says, and what is due
-
-    def output(self, case: Case, *, bound_of: Case | None = None) -> Bounded:
-        """The subject's first output; SubjectError where it gives none of the right shape.
-
-        `bound_of` is a case from which this one differs only where it makes no difference.
-        """
-        __tracebackhide__ = True
-        due = self.due(bound_of or case)
-        found = self._judge.subject.forward(case.arrays, case.parameters)
-        return replace(due, value=_wide(self._judge.restored(found, case)))
-
-    def due(self, case: Case) -> Bounded:
-        """What the spec's oracle gives; a case that no bound can be had for is not drawn."""
-        expected = self._bounds.expected(case.arrays, case.parameters, case.seed, case.sizes)
-        if expected.reason:
+    def dues(self, case: Case, *, backward: bool = False) -> Mapping[str, Bounded]:
+        """What is due; a case that no bound can be had for is not drawn."""
+        try:
+            return super().dues(case, backward=backward)
+        except NotJudged:
             reject()
-        due = expected.dues[self.spec.outputs[0]]
-        return Bounded(_wide(due.value), _wide(due.sigma), due.axes)
-
-    def unmoved(self, case: Case, other: Case) -> Array:
-        """Where the spec's own output is the same in two cases, to the last bit."""
-        first, second = (self._oracle(c) for c in (case, other))
-        return np.asarray(first == second)
-
-    def _oracle(self, case: Case) -> Array:
-        oracle = self._bounds.oracle
-        real = {
-            n: a.astype(oracle.dtype) if a.dtype.kind in "fV" else a for n, a in case.arrays.items()
-        }
-        found = oracle(**real, **case.parameters, sizes=case.sizes)
-        return np.asarray(found[self.spec.outputs[0]])
 
     def forward_agrees(self, case: Case) -> None:
         """Raise RefutedError unless shape, type and every entry of each output are as due."""
         __tracebackhide__ = True
-        _demand(*self._verdicts(self._judge.ask(case, backward=False), "forward"))
+        demand(*self._verdicts(self.judge.ask(case, backward=False), "forward"))
 
     def backward_agrees(self, case: Case) -> None:
         """Raise RefutedError unless every entry of each gradient is as due; skips without one."""
         __tracebackhide__ = True
         if not self._looked:
-            self._judge.look(case)
+            self.judge.look(case)
             self._looked = True
-        if self._judge.no_backward:
-            pytest.skip(self._judge.no_backward)
-        _demand(*self._verdicts(self._judge.ask(case), "backward"))
+        if self.judge.no_backward:
+            pytest.skip(self.judge.no_backward)
+        demand(*self._verdicts(self.judge.ask(case), "backward"))
 
     def _verdicts(self, answers: Answers, side: str) -> list[Verdict]:
         found = [v for name, v in answers.verdicts.items() if name.startswith(side)]
@@ -166,66 +90,12 @@ class Trial:
             reject()
         return found
 
-    # ---- Changes of a case
-
-    def changed(self, case: Case, **arrays: Array) -> Case:
-        """The case with other inputs, of the same shapes and types; ParameterError otherwise."""
-        found = dict(case.arrays)
-        for name, array in arrays.items():
-            if name not in found or np.shape(array) != found[name].shape:
-                raise ParameterError("no such input of this shape", found=name)
-            found[name] = np.asarray(array).astype(found[name].dtype)
-        return replace(case, arrays=found)
-
-    def axis(self, name: str) -> dict[str, tuple[int, ...]]:
-        """The inputs that run along an axis, each with its dimensions there."""
-        found = {entry.tensor.name: _dimensions(entry, name) for entry in self.spec.inputs}
-        return {tensor: places for tensor, places in found.items() if places}
-
-    def permuted(self, case: Case, axis: str, order: Order) -> Case:
-        """The case with every input that runs along an axis in another order there."""
-        found = dict(case.arrays)
-        for name, places in self.axis(axis).items():
-            for place in places:
-                found[name] = np.take(found[name], order, place)
-        return replace(case, arrays=found)
-
     def only(self, case: Case, axis: str, place: int) -> Case:
         """The case cut down to one place of an axis; not drawn where no such size is taken."""
-        sizes = {**case.sizes, axis: 1}
-        if supported(self.spec, sizes, self.sizes) != sizes:
+        try:
+            return super().only(case, axis, place)
+        except NotJudged:
             reject()
-        return replace(self.permuted(case, axis, [place]), sizes=sizes)
-
-    def garbage(self, case: Case, axis: str, places: slice | Order) -> Case:
-        """The case with large finite numbers in the real inputs at some places of an axis."""
-        # The cube root leaves room for what products of three of them would reach.
-        large = round(float_type(self.dtype).largest ** (1 / 3))
-        real = {entry.tensor.name for entry in self.spec.inputs if entry.tensor.kind == "real"}
-        found = dict(case.arrays)
-        for name, dimensions in self.axis(axis).items():
-            if name in real:
-                found[name] = found[name].copy()
-                for at in dimensions:
-                    np.moveaxis(found[name], at, 0)[places] = large
-        return replace(case, arrays=found)
-
-
-def _dimensions(entry: Entry, axis: str) -> tuple[int, ...]:
-    places = enumerate(entry.places)
-    return tuple(n for n, at in places if isinstance(at, Index) and at.axis.name == axis)
-
-
-def _wide(array: Array) -> Array:
-    return np.asarray(array).astype(np.longdouble if array.dtype == np.longdouble else np.float64)
-
-
-def _demand(*verdicts: Verdict) -> None:
-    """Raise RefutedError in the words of the first verdict that is REFUTED."""
-    __tracebackhide__ = True
-    for verdict in verdicts:
-        if verdict.status is not Status.HELD:
-            raise RefutedError(f"{verdict.name}: {verdict.detail}", verdicts=verdicts)
 
 
 __all__ = ["Bounded", "Trial", "properties"]

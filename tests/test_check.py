@@ -62,6 +62,12 @@ def statuses(report: Report) -> dict[str, str]:
     return {verdict.name: verdict.status.value for verdict in report.verdicts}
 
 
+def compared(report: Report) -> dict[str, str]:
+    """The comparisons with the oracle, and that there was none."""
+    told = statuses(report).items()
+    return {n: s for n, s in told if n.startswith(("forward", "backward", "gradients (float"))}
+
+
 def named(report: Report, name: str) -> Verdict:
     return next(verdict for verdict in report.verdicts if verdict.name == name)
 
@@ -76,7 +82,7 @@ HELD = {
 
 def test_a_right_function_is_held_forward_and_backward() -> None:
     report = av.check(right, "global", vjp=right_vjp).raise_if_refuted()
-    assert statuses(report) == HELD
+    assert compared(report) == HELD
     forward = report.verdicts[0]
     assert forward.cases == CASES + len(CORNERS)
     assert "batch 1..3" in forward.scope
@@ -91,13 +97,13 @@ def test_a_function_in_autograd_numpy_is_held_backward_without_a_vjp() -> None:
         e = anp.exp(s - anp.max(s, axis=-1, keepdims=True))
         return anp.matmul(e / anp.sum(e, axis=-1, keepdims=True), v)
 
-    assert statuses(av.check(traced, "global", cases=12)) == HELD
+    assert compared(av.check(traced, "global", cases=12)) == HELD
 
 
 def test_a_plain_function_without_a_vjp_says_that_backward_was_not_judged() -> None:
     report = av.check(causal, "causal", cases=12)
     assert report.ok
-    assert statuses(report) == {"forward O (float32)": "HELD", "gradients (float32)": "UNDECIDED"}
+    assert compared(report) == {"forward O (float32)": "HELD", "gradients (float32)": "UNDECIDED"}
     assert "no VJP was given" in report.verdicts[1].detail
 
 
@@ -359,7 +365,7 @@ def test_verdicts_are_told_as_they_come() -> None:
     report = av.check(causal, "causal", cases=2, dtypes=("float32", "float64"),
                       on_verdict=lambda title, one: told.append((title, one.name)))  # fmt: skip
     assert told == [("causal", verdict.name) for verdict in report.verdicts]
-    assert [name for _, name in told] == [
+    assert [name for _, name in told if name in compared(report)] == [
         "forward O (float32)", "gradients (float32)", "forward O (float64)", "gradients (float64)",
     ]  # fmt: skip
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.check.conventions import observed
+from attnverify.check.free import free
 from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
 from attnverify.check.settings import Settings
@@ -183,6 +184,7 @@ def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list
     found = [note] if note is not None else []
     if tally.broadest is not None and not tally.failing:
         found += habits(judge, draw, tally.broadest)
+        found += free(judge, draw)
     return found
 
 
@@ -241,7 +243,7 @@ def _replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[V
     tally = Tally(judge)
     tally.add(case, judge.ask(case))
     draw = Draw(settings.spec, dtype=dtype, empty=settings.empty_rows is not None)
-    again = habits(judge, draw, case) if not tally.failing else ()
+    again = () if tally.failing else (*habits(judge, draw, case), *free(judge, draw, [case]))
     return [*tally.verdicts({}, 0.0), *again, *tally.without_backward()]
 
 

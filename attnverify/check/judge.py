@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attnverify.compare import Form, judge
 from attnverify.inputs import Case
-from attnverify.rounding import Expected, Rounding
+from attnverify.rounding import Expected, Rounding, arrays_for
 from attnverify.spec import Spec
 from attnverify.subjects import Answerer, SubjectFault, SubjectGone
 from attnverify.verdict import Status, Verdict, Witness
@@ -79,7 +79,7 @@ class Judge:
     def ask(self, case: Case, *, backward: bool = True) -> Answers:
         """The verdicts on one case; without `backward`, on its outputs alone."""
         asked = backward and not self.no_backward
-        expected = self._expected(case, backward=asked)
+        expected = self.expected(case, backward=asked)
         if expected.reason:
             return Answers(skipped=expected.reason)
         forward, fault = self._ask_forward(case, expected)
@@ -106,7 +106,8 @@ class Judge:
         hung = isinstance(fault, SubjectGone) and fault.hung
         return Answers(witnessed, misuse=misuse, hung=hung)
 
-    def _expected(self, case: Case, *, backward: bool) -> Expected:
+    def expected(self, case: Case, *, backward: bool = False) -> Expected:
+        """What is due for one case, or why nothing can be told."""
         arrays = dict(case.arrays)
         if not backward:
             return self._forward.expected(arrays, case.parameters, case.seed, case.sizes)
@@ -141,18 +142,29 @@ class Judge:
             found[verdict.name] = _about(verdict, name)
         return found
 
-    def outputs(self, outputs: Mapping[str, Array], case: Case) -> list[Verdict]:
+    def outputs(
+        self, outputs: Mapping[str, Array], case: Case, expected: Expected | None = None
+    ) -> list[Verdict]:
         """The verdicts on outputs that were had in some other way than `ask`."""
-        expected = self._expected(case, backward=False)
+        expected = self.expected(case) if expected is None else expected
         return [] if expected.reason else [*self._judged_outputs(outputs, case, expected).values()]
 
     def restored(self, outputs: Mapping[str, Array], case: Case) -> Array:
         """The first output in the spec's axis order; SubjectFault for a shape that is not due."""
         name = self.spec.outputs[0]
+        return self.restored_as(name, outputs[name], case)
+
+    def restored_as(self, name: str, array: Array, case: Case) -> Array:
+        """An array in the spec's axis order, where it lies as an output or an input does."""
         form = self._form(name, case, name)
-        if outputs[name].shape != form.shape:
-            raise SubjectFault(f"the output has shape {outputs[name].shape}, due {form.shape}")
-        return form.restore(outputs[name])
+        if array.shape != form.shape:
+            raise SubjectFault(f"the output has shape {array.shape}, due {form.shape}")
+        return form.restore(array)
+
+    def exactly(self, case: Case) -> dict[str, Array]:
+        """The outputs of the spec's own oracle, in its working type."""
+        arrays = arrays_for(self._forward.oracle.dtype, case.arrays)
+        return self._forward.oracle(**arrays, **case.parameters, sizes=case.sizes)
 
     def _ask_backward(
         self, case: Case, expected: Expected

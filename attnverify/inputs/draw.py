@@ -138,7 +138,7 @@ class Draw:
                 sizes = scheduled(self.spec, level, rng, self.support)
                 if attempt > 2:
                     sizes = self._square(sizes)
-                sizes = self._with_room(sizes)
+                sizes = self.with_room(sizes)
                 found = self.case(
                     sizes, seed=int(rng.integers(2**31)), style=styles[number % len(styles)]
                 )
@@ -164,7 +164,7 @@ class Draw:
         wanted = supported(self.spec, corner.sizes(self.spec), self.support)
         for sizes in (wanted, self._square(wanted)):
             found = self.case(
-                self._with_room(dict(sizes), CORNER_ENTRIES),
+                self.with_room(dict(sizes), CORNER_ENTRIES),
                 seed=seed,
                 style=corner.style,
                 masks=corner.masks,
@@ -177,7 +177,7 @@ class Draw:
         """The entries of the largest array that computing the spec takes."""
         return max(prod(sizes[label_axis(x)] for x in op.labels) for op in self._recipe.ops)
 
-    def _with_room(self, sizes: dict[str, int], most: int = ENTRIES) -> dict[str, int]:
+    def with_room(self, sizes: dict[str, int], most: int = ENTRIES) -> dict[str, int]:
         """The same sizes, brought down as long as arrays would be too large."""
         found = sizes
         while self._entries(found) > most:

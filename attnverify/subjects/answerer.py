@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.compare import same_bits
@@ -56,15 +55,13 @@ class Answerer(ABC):
 
     plan: Plan
 
-    def forward(
-        self, arrays: Arrays, parameters: Values, *, strided: bool = False
-    ) -> dict[str, Array]:
+    def forward(self, arrays: Arrays, parameters: Values, *, view: str = "") -> dict[str, Array]:
         """The outputs by name; raises SubjectFault for what cannot be judged by values.
 
-        `strided`: the inputs are views whose axes lie in another order in memory.
+        `view`: how the inputs lie in memory, one of `VIEWS`; contiguous without one.
         """
         laid = self.laid(arrays)
-        answer = self.answered(laid, parameters, strided=strided)
+        answer = self.answered(laid, parameters, view=view)
         unchanged(laid, answer)
         return dict(answer.outputs)
 
@@ -97,7 +94,7 @@ class Answerer(ABC):
         return ""
 
     @abstractmethod
-    def answered(self, laid: Arrays, parameters: Values, *, strided: bool = False) -> Answer:
+    def answered(self, laid: Arrays, parameters: Values, *, view: str = "") -> Answer:
         """One call on arrays in the subject's layout."""
 
     @abstractmethod
@@ -114,13 +111,3 @@ def unchanged(laid: Arrays, answer: Answer) -> None:
     for name, array in answer.after.items():
         if same_bits(name, array, laid[name]).status is not Status.HELD:
             raise SubjectFault(f"the subject changed its input {name} in place")
-
-
-def reordered(array: Array) -> Array:
-    """A copy whose axes, all but the last, lie in memory in reverse order.
-
-    >>> reordered(np.zeros((2, 3, 4))).flags.c_contiguous
-    False
-    """
-    axes = (*range(array.ndim - 1)[::-1], *range(array.ndim)[-1:])
-    return np.transpose(np.array(np.transpose(array, axes), order="C"), np.argsort(axes))

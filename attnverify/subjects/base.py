@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.errors import ParameterError, SubjectError
-from attnverify.subjects.answerer import Answer, Answerer, Pair, reordered
+from attnverify.subjects.answerer import Answer, Answerer, Pair
 from attnverify.subjects.faults import SubjectFault as SubjectFault  # noqa: PLC0414  each framework's file takes it from here
 from attnverify.subjects.outputs import Outputs, by_place, named_outputs
+from attnverify.subjects.views import VIEWS, plainly
 
 if TYPE_CHECKING:
     from attnverify.spec import Spec
@@ -107,12 +107,14 @@ class Plan:
 class Subject(Answerer):
     """A subject in this process; each framework says how its arrays are made and read.
 
-    `placed` tells that the framework has more devices than one.
+    `placed` tells that the framework has more devices than one; `views` which ways to lie in memory
+    its arrays have, so that they can be put so.
     """
 
     framework: ClassVar[str]
     immutable: ClassVar[bool] = False
     placed: ClassVar[bool] = False
+    views: ClassVar[tuple[str, ...]] = ("reordered",)
 
     def __init__(
         self, fn: Callable[..., Any], plan: Plan, vjp: Callable[..., Any] | None = None
@@ -125,12 +127,10 @@ class Subject(Answerer):
             )
         self.fn, self.plan, self.vjp = fn, plan, vjp
 
-    def answered(
-        self, laid: Mapping[str, Array], parameters: Values, *, strided: bool = False
-    ) -> Answer:
+    def answered(self, laid: Mapping[str, Array], parameters: Values, *, view: str = "") -> Answer:
         """One call on arrays in the subject's layout."""
         with self.scope():
-            values = self._lifted(laid, strided=strided)
+            values = self._lifted(laid, view)
             outputs = self.plan.named(self.call(values, parameters))
             return Answer(self._lowered(outputs), after=self._after(values))
 
@@ -194,8 +194,8 @@ class Subject(Answerer):
             )
         return {}, dict(zip(names, parts, strict=True))
 
-    def _lifted(self, laid: Mapping[str, Array], *, strided: bool = False) -> dict[str, Any]:
-        copied = reordered if strided else np.array
+    def _lifted(self, laid: Mapping[str, Array], view: str = "") -> dict[str, Any]:
+        copied = VIEWS[view] if view in self.views else plainly
         return {name: self.lift(copied(array)) for name, array in laid.items()}
 
     def _lowered(self, outputs: Values) -> dict[str, Array]:

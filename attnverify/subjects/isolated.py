@@ -36,9 +36,9 @@ class Isolated(Answerer):
     def __init__(self, plan: Plan, process: Process) -> None:
         self.plan, self.process = plan, process
 
-    def answered(self, laid: Arrays, parameters: Values, *, strided: bool = False) -> Answer:
+    def answered(self, laid: Arrays, parameters: Values, *, view: str = "") -> Answer:
         """One call on arrays in the subject's layout."""
-        header, found = self._ask("forward", parameters, joined(input=laid), strided=strided)
+        header, found = self._ask("forward", parameters, joined(input=laid), view=view)
         return self._answer(header, found, self._due)
 
     def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values) -> Answer:
@@ -74,13 +74,13 @@ class Isolated(Answerer):
             return f"backward is not judged: when gradients were asked for, {gone.message}"
 
     def _ask(
-        self, what: str, parameters: Values, arrays: Arrays, *, strided: bool = False
+        self, what: str, parameters: Values, arrays: Arrays, *, view: str = ""
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         request = {
             "do": what,
             "dtype": self.plan.dtype,
             "parameters": dict(parameters),
-            "strided": strided,
+            "view": view,
         }
         return self.process.ask(request, arrays)
 

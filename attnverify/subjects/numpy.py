@@ -19,6 +19,7 @@ from attnverify.subjects.base import (
     guarded,
     returned,
 )
+from attnverify.subjects.views import VIEWS
 
 Array = NDArray[Any]
 
@@ -29,6 +30,7 @@ class NumpySubject(Subject):
     """A function of NumPy arrays."""
 
     framework: ClassVar[str] = "numpy"
+    views: ClassVar[tuple[str, ...]] = tuple(VIEWS)
 
     def lift(self, array: Array) -> Array:
         """The array itself."""

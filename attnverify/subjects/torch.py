@@ -36,6 +36,7 @@ class TorchSubject(Subject):
 
     framework: ClassVar[str] = "torch"
     placed: ClassVar[bool] = True
+    views: ClassVar[tuple[str, ...]] = ("reordered", "padded", "repeated")
 
     def __init__(
         self, fn: Callable[..., Any], plan: Plan, vjp: Callable[..., Any] | None = None

@@ -111,7 +111,7 @@ class Worker:
             return _pair(subject.paired(parts["earlier"], inputs, parameters))
         if asked["do"] == "backward":
             return _answer(subject.pulled(inputs, parts["seed"], parameters))
-        return _answer(subject.answered(inputs, parameters, strided=asked["strided"]))
+        return _answer(subject.answered(inputs, parameters, view=asked["view"]))
 
 
 def _answer(answer: Answer) -> Reply:

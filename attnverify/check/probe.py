@@ -1,0 +1,233 @@
+"""Ask a subject changed cases, and know how far each of its answers may stray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnverify.algebra.terms import Entry, Index
+from attnverify.check.judge import Judge
+from attnverify.compare import WIDTHS, within
+from attnverify.dtypes import float_type
+from attnverify.errors import ParameterError, RefutedError
+from attnverify.inputs import Case, Support, supported
+from attnverify.verdict import Status, Verdict
+
+Array = NDArray[Any]
+Order: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
+
+
+# Cases whose bounds are remembered.
+KEPT = 64
+
+
+class NotJudged(Exception):  # noqa: N818  no error: the case says nothing
+    """A case for which no bound can be had, or which cannot be had at these sizes."""
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """An array in the spec's axis order, with the standard deviation of each entry's rounding."""
+
+    value: Array
+    sigma: Array
+    axes: tuple[str, ...]
+
+    def __add__(self, other: Bounded) -> Bounded:
+        """The sum; its errors may add up."""
+        return Bounded(self.value + other.value, self.sigma + other.sigma, self.axes)
+
+    @property
+    def exact_zeros(self) -> Array:
+        """Where nothing but zero is due, whatever rounding does."""
+        return np.asarray((self.value == 0) & (self.sigma == 0))
+
+    def times(self, factor: Array | float) -> Bounded:
+        """Each entry times a number that is exact."""
+        return Bounded(self.value * factor, self.sigma * np.abs(factor), self.axes)
+
+    def summed(self, *axes: str) -> Bounded:
+        """The sum over axes; its errors may add up."""
+        at = tuple(self._at(axis) for axis in axes)
+        left = tuple(axis for axis in self.axes if axis not in axes)
+        return Bounded(np.sum(self.value, axis=at), np.sum(self.sigma, axis=at), left)
+
+    def permuted(self, axis: str, order: Order) -> Bounded:
+        """The same with its places along an axis in another order."""
+        at = self._at(axis)
+        return Bounded(np.take(self.value, order, at), np.take(self.sigma, order, at), self.axes)
+
+    def _at(self, axis: str) -> int:
+        if axis not in self.axes:
+            raise NotJudged(f"{axis} is no axis of its own")
+        return self.axes.index(axis)
+
+    def only(self, axis: str, place: int) -> Bounded:
+        """The one place of an axis, which stays as an axis of size one."""
+        return self.permuted(axis, [place])
+
+    def equals(
+        self, due: Bounded | float, *, where: Array | None = None, what: str = "the property"
+    ) -> None:
+        """Raise RefutedError unless each entry, those of `where`, is as due within both bounds."""
+        __tracebackhide__ = True
+        other = due if isinstance(due, Bounded) else self._filled(due)
+        got = self.value if where is None else np.where(where, self.value, other.value)
+        bound = WIDTHS * (self.sigma + other.sigma)
+        demand(within(what, got, other.value, bound, self.axes))
+
+    def _filled(self, value: float) -> Bounded:
+        return Bounded(np.full_like(self.value, value), np.zeros_like(self.sigma), self.axes)
+
+
+class Probe:
+    """One judge's subject, asked cases that are changed in ways whose effect is known."""
+
+    def __init__(self, judge: Judge, support: Support | None = None) -> None:
+        self.judge, self.spec, self.dtype = judge, judge.spec, judge.dtype
+        self.support: Support = support or {}
+        self._kept: dict[int, tuple[Case, Mapping[str, Bounded]]] = {}
+
+    # ---- What the subject says, and what is due
+
+    def output(self, case: Case, *, bound_of: Case | None = None) -> Bounded:
+        """The subject's first output; SubjectFault where it gives none of the right shape.
+
+        `bound_of` is a case from which this one differs only where it makes no difference.
+        """
+        __tracebackhide__ = True
+        due = self.due(bound_of or case)
+        found = self.judge.subject.forward(case.arrays, case.parameters)
+        return replace(due, value=wide(self.judge.restored(found, case)))
+
+    def gradients(self, case: Case, *, bound_of: Case | None = None) -> dict[str, Bounded]:
+        """The subject's gradient by each real input; one that it does not give is 0."""
+        __tracebackhide__ = True
+        dues = self.dues(bound_of or case, backward=True)
+        _, slopes = self.judge.subject.backward(case.arrays, case.cotangents, case.parameters)
+        found = {}
+        for name, slope in slopes.items():
+            due = dues[self.judge.whole.gradients[name]]
+            value = np.zeros_like(due.value)
+            if slope is not None:
+                value = wide(self.judge.restored_as(name, slope, case))
+            found[name] = replace(due, value=value)
+        return found
+
+    def due(self, case: Case) -> Bounded:
+        """The first output that the spec's oracle gives; NotJudged where no bound can be had."""
+        return self.dues(case)[self.spec.outputs[0]]
+
+    def dues(self, case: Case, *, backward: bool = False) -> Mapping[str, Bounded]:
+        """What is due for each output and, with `backward`, for each gradient."""
+        key = 2 * id(case) + backward
+        if key not in self._kept:
+            expected = self.judge.expected(case, backward=backward)
+            if expected.reason:
+                raise NotJudged(expected.reason)
+            found = {
+                name: Bounded(wide(due.value), wide(due.sigma), due.axes)
+                for name, due in expected.dues.items()
+            }
+            if not all(np.isfinite(b.sigma[np.isfinite(b.value)]).all() for b in found.values()):
+                raise NotJudged("a disturbed run left the range of the reference")
+            if len(self._kept) > KEPT:
+                self._kept.clear()
+            # The case is kept with what is due for it, so that no other takes its place in memory.
+            self._kept[key] = case, found
+        return self._kept[key][1]
+
+    def unmoved(self, case: Case, other: Case) -> Array:
+        """Where the spec's own first output is the same in two cases, to the last bit."""
+        first, second = (self._oracle(c) for c in (case, other))
+        return np.asarray((first == second) | (np.isnan(first) & np.isnan(second)))
+
+    def within_range(self, case: Case) -> bool:
+        """Whether the spec's own outputs are finite and the subject's type can hold them."""
+        found = np.asarray(self._oracle(case), float)
+        return bool((np.abs(found) < float_type(self.dtype).largest).all())
+
+    def _oracle(self, case: Case) -> Array:
+        return np.asarray(self.judge.exactly(case)[self.spec.outputs[0]])
+
+    # ---- Changes of a case
+
+    def changed(self, case: Case, **arrays: Array) -> Case:
+        """The case with other inputs, of the same shapes and types; ParameterError otherwise."""
+        found = dict(case.arrays)
+        for name, array in arrays.items():
+            if name not in found or np.shape(array) != found[name].shape:
+                raise ParameterError("no such input of this shape", found=name)
+            found[name] = np.asarray(array).astype(found[name].dtype)
+        return replace(case, arrays=found)
+
+    def pulled_by(self, case: Case, kept: Array) -> Case:
+        """The case with the cotangent of the first output zero but where `kept`."""
+        out = self.spec.outputs[0]
+        zeroed = {n: np.zeros_like(c) for n, c in case.cotangents.items()}
+        seed = case.cotangents[out]
+        zeroed[out] = np.where(kept, seed, np.zeros_like(seed))
+        return replace(case, cotangents=zeroed)
+
+    def axis(self, name: str) -> dict[str, tuple[int, ...]]:
+        """The inputs that run along an axis, each with its dimensions there."""
+        found = {entry.tensor.name: _dimensions(entry, name) for entry in self.spec.inputs}
+        return {tensor: places for tensor, places in found.items() if places}
+
+    def permuted(self, case: Case, axis: str, order: Order) -> Case:
+        """The case with every input that runs along an axis in another order there."""
+        found = dict(case.arrays)
+        for name, places in self.axis(axis).items():
+            for place in places:
+                found[name] = np.take(found[name], order, place)
+        return replace(case, arrays=found)
+
+    def only(self, case: Case, axis: str, place: int) -> Case:
+        """The case cut down to one place of an axis; NotJudged where no such size is taken."""
+        sizes = {**case.sizes, axis: 1}
+        if supported(self.spec, sizes, self.support) != sizes:
+            raise NotJudged(f"{axis} is never one")
+        return replace(self.permuted(case, axis, [place]), sizes=sizes)
+
+    def garbage(self, case: Case, axis: str, places: slice | Order, *, root: int = 3) -> Case:
+        """The case with large finite numbers in the real inputs at some places of an axis.
+
+        A root of the largest number leaves room for products of that many of them.
+        """
+        large = round(float_type(self.dtype).largest ** (1 / root))
+        return self.planted(case, axis, places, dict.fromkeys(self.axis(axis), large))
+
+    def planted(
+        self, case: Case, axis: str, places: slice | Order, values: Mapping[str, float]
+    ) -> Case:
+        """The case with one number in each of some real inputs at some places of an axis."""
+        real = {entry.tensor.name for entry in self.spec.inputs if entry.tensor.kind == "real"}
+        found = dict(case.arrays)
+        for name, dimensions in self.axis(axis).items():
+            if name in real and name in values:
+                found[name] = found[name].copy()
+                for at in dimensions:
+                    np.moveaxis(found[name], at, 0)[places] = values[name]
+        return replace(case, arrays=found)
+
+
+def _dimensions(entry: Entry, axis: str) -> tuple[int, ...]:
+    places = enumerate(entry.places)
+    return tuple(n for n, at in places if isinstance(at, Index) and at.axis.name == axis)
+
+
+def wide(array: Array) -> Array:
+    """The array in a type in which sums of its entries lose nothing that matters."""
+    return np.asarray(array).astype(np.longdouble if array.dtype == np.longdouble else np.float64)
+
+
+def demand(*verdicts: Verdict) -> None:
+    """Raise RefutedError in the words of the first verdict that did not hold."""
+    __tracebackhide__ = True
+    for verdict in verdicts:
+        if verdict.status is not Status.HELD:
+            raise RefutedError(f"{verdict.name}: {verdict.detail}", verdicts=verdicts)
