@@ -15,9 +15,10 @@ import numpy as np
 
 from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.check.conventions import observed
-from attnverify.check.free import free
+from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
+from attnverify.check.poison import poison_of, poisoned
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
 from attnverify.check.tally import Tally
@@ -50,6 +51,7 @@ def check(
     sizes: Support | None = None,
     internal: str | None = None,
     empty_rows: str | None = None,
+    poison: str | None = None,
     vjp: Callable[..., Any] | None = None,
     seed: int = 0,
     cases: int | None = None,
@@ -73,7 +75,8 @@ def check(
     None for what is to be left alone, or says where each output is: a key, an attribute or a
     position.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
     `internal` declares a narrower type inside, `empty_rows` what a row without keys gives: "zeros",
-    or "nan" or "uniform" where the spec has that choice; `device` is where its arrays lie;
+    or "nan" or "uniform" where the spec has that choice; `poison` what NaN in masked places does:
+    "isolates" or "propagates"; `device` is where its arrays lie;
     `packed` maps an axis to the lengths by which its sequences lie end to end.  Other keywords
     choose the spec's member and give its parameters values.  `replay` is a kept witness: only that
     case is judged.  `fn` may be a name, `package.module:function` or `file.py:function`.  `isolate`
@@ -92,6 +95,7 @@ def check(
         dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
+        poison=poison_of(poison),
     )  # fmt: skip
     with settings.begun() as begun:
         verdicts = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)
@@ -180,8 +184,8 @@ def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list
     """What cases put one at a time do not show; nothing more is asked of one that hangs."""
     if tally.hung:
         return []
-    note = observed(settings, judge, draw)
-    found = [note] if note is not None else []
+    told = (observed(settings, judge, draw), poisoned(judge, drawn(draw), settings.poison))
+    found = [verdict for verdict in told if verdict is not None]
     if tally.broadest is not None and not tally.failing:
         found += habits(judge, draw, tally.broadest)
         found += free(judge, draw)

@@ -120,11 +120,11 @@ def _after_garbage(asked: Asked, places: slice | list[int]) -> None:
     if asked.chosen_by_values:
         raise NotJudged("rounding decides which places are masked")
     garbage = asked.probe.garbage(asked.case, asked.sequence, places)
-    unseen = _unseen(asked, garbage)
+    apart = unseen(asked, garbage)
     due = asked.probe.due(asked.case)
     for planted in (garbage, _towering(asked, garbage, places)):
         after = asked.probe.output(planted, bound_of=asked.case)
-        after.equals(due, where=unseen, what="O after garbage in masked places")
+        after.equals(due, where=apart, what="O after garbage in masked places")
     if not asked.probe.judge.no_backward:
         _pulled_after_garbage(asked, places)
 
@@ -134,17 +134,17 @@ def _pulled_after_garbage(asked: Asked, places: slice | list[int]) -> None:
     probe, case = asked.probe, asked.case
     # Backward passes take higher powers: a norm's has the cube of its input, and sums of those.
     garbage = probe.garbage(case, asked.sequence, places, root=5)
-    unseen = _unseen(asked, garbage)
+    apart = unseen(asked, garbage)
     if not probe.within_range(garbage):
         return
-    clean, planted = (probe.pulled_by(c, unseen) for c in (case, garbage))
+    clean, planted = (probe.pulled_by(c, apart) for c in (case, garbage))
     dues = probe.dues(clean, backward=True)
     for name, slope in probe.gradients(planted, bound_of=clean).items():
         due = dues[probe.judge.whole.gradients[name]]
         slope.equals(due, what=f"d{name} after garbage in masked places")
 
 
-def _unseen(asked: Asked, garbage: Case) -> Array:
+def unseen(asked: Asked, garbage: Case) -> Array:
     """Where the spec's output is the same with the garbage.
 
     A key may be seen and weigh nothing: the opposite garbage then weighs all.

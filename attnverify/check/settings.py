@@ -40,6 +40,7 @@ class Settings:
     packed: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
     process: Process | None = None
+    poison: str | None = None
 
     @property
     def name(self) -> str:
@@ -108,7 +109,12 @@ class Settings:
         words += ["--outputs", json.dumps(self.outputs)] if self.outputs else []
         for key, value in self.values.items():
             words += ["--set", f"{key}={value}"]
-        for flag, text in (("--internal", self.internal), ("--empty-rows", self.empty_rows)):
+        declared = (
+            ("--internal", self.internal),
+            ("--empty-rows", self.empty_rows),
+            ("--poison", self.poison),
+        )
+        for flag, text in declared:
             words += [flag, text] if text else []
         words += [] if self.limits is None else self.limits.words()
         return shlex.join([*words, "--replay", path])

@@ -106,6 +106,10 @@ def check(
         str | None,
         typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
     ] = None,
+    poison: Annotated[
+        str | None,
+        typer.Option("--poison", help="What NaN in masked places does: isolates or propagates."),
+    ] = None,
     cases: Cases = None,
     seed: Seed = 0,
     isolate: Isolate = None,
@@ -128,7 +132,7 @@ def check(
         "kwargs": mapping(kwargs, "--kwargs"), "inputs": mapping(inputs, "--inputs"),
         "sizes": mapping(sizes, "--sizes"), "outputs": listing(outputs, "--outputs"),
         "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
-        "empty_rows": empty_rows, "cases": cases, "seed": seed, "replay": replay,
+        "empty_rows": empty_rows, "poison": poison, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) if isolate is None else isolate,
         "time_limit": time_limit, "memory_limit": memory_limit,
