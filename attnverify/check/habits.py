@@ -99,12 +99,20 @@ def _same_batches(draw: Draw, case: Case) -> Case | None:
 
 
 def _viewed(judge: Judge, case: Case) -> Iterator[Verdict]:
-    """The case with inputs that lie in memory in other ways, as far as the framework knows them."""
+    """The case with inputs that lie in memory in other ways, as far as the framework knows them.
+
+    With gradients the cotangents lie so too.
+    """
     name = f"strided inputs ({judge.dtype})"
-    expected = judge.expected(case)
+    backward = not judge.no_backward
+    expected = judge.expected(case, backward=backward)
+    if expected.reason:
+        return
     for view in VIEWS:
         try:
             outputs = judge.subject.forward(case.arrays, case.parameters, view=view)
+            judged = judge.outputs(outputs, case, expected)
+            judged += judge.slopes(case, expected, view) if backward else []
         except SubjectGone as gone:
             if not gone.hung:
                 yield _refuted(name, f"on inputs that are not contiguous: {gone.message}")
@@ -114,7 +122,6 @@ def _viewed(judge: Judge, case: Case) -> Iterator[Verdict]:
             said = f"of inputs, {WORDS[view]} are refused: {fault.message}"
             yield Verdict(name, Status.UNDECIDED, said)
             return
-        judged = judge.outputs(outputs, case, expected)
         wrong = next((v for v in judged if v.status is Status.REFUTED), None)
         if wrong is not None:
             said = f"right on contiguous inputs, wrong on {WORDS[view]}: {wrong.detail}"

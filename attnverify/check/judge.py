@@ -166,13 +166,20 @@ class Judge:
         arrays = arrays_for(self._forward.oracle.dtype, case.arrays)
         return self._forward.oracle(**arrays, **case.parameters, sizes=case.sizes)
 
+    def slopes(self, case: Case, expected: Expected, view: str) -> list[Verdict]:
+        """The verdicts on gradients where inputs and cotangents lie in memory in a way of views."""
+        found, fault = self._ask_backward(case, expected, view)
+        if fault is not None:
+            raise fault
+        return [*found.values()]
+
     def _ask_backward(
-        self, case: Case, expected: Expected
+        self, case: Case, expected: Expected, view: str = ""
     ) -> tuple[dict[str, Verdict], SubjectFault | None]:
         names = {name: self.backward_name(name) for name in self.subject.plan.real}
         try:
             outputs, gradients = self.subject.backward(
-                case.arrays, case.cotangents, case.parameters
+                case.arrays, case.cotangents, case.parameters, view=view
             )
         except SubjectFault as fault:
             return self._no_gradients(fault), fault

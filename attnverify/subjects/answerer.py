@@ -66,11 +66,14 @@ class Answerer(ABC):
         return dict(answer.outputs)
 
     def backward(
-        self, arrays: Arrays, cotangents: Arrays, parameters: Values
+        self, arrays: Arrays, cotangents: Arrays, parameters: Values, *, view: str = ""
     ) -> tuple[dict[str, Array], dict[str, Array | None]]:
-        """The outputs and the gradients, from the framework's autodiff or the given VJP."""
+        """The outputs and the gradients, from the framework's autodiff or the given VJP.
+
+        `view`: how inputs and cotangents lie in memory.
+        """
         laid, seeds = self.laid(arrays), self.laid(cotangents, case=arrays)
-        answer = self.pulled(laid, seeds, parameters)
+        answer = self.pulled(laid, seeds, parameters, view=view)
         unchanged(laid, answer)
         return dict(answer.outputs), dict(answer.gradients)
 
@@ -98,7 +101,7 @@ class Answerer(ABC):
         """One call on arrays in the subject's layout."""
 
     @abstractmethod
-    def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values) -> Answer:
+    def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values, *, view: str = "") -> Answer:
         """One call and its gradients under the cotangents `seeds`."""
 
     @abstractmethod

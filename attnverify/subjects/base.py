@@ -135,12 +135,16 @@ class Subject(Answerer):
             return Answer(self._lowered(outputs), after=self._after(values))
 
     def pulled(
-        self, laid: Mapping[str, Array], seeds: Mapping[str, Array], parameters: Values
+        self,
+        laid: Mapping[str, Array],
+        seeds: Mapping[str, Array],
+        parameters: Values,
+        *,
+        view: str = "",
     ) -> Answer:
         """One call and its gradients, from the framework's autodiff or the given VJP."""
         with self.scope():
-            values = self._lifted(laid)
-            lifted = {name: self.lift(seed) for name, seed in seeds.items()}
+            values, lifted = self._lifted(laid, view), self._lifted(seeds, view)
             pulled = self.differentiate if self.vjp is None else self._by_given_vjp
             outputs, gradients = pulled(values, lifted, parameters)
             slopes = {

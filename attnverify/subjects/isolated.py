@@ -41,10 +41,10 @@ class Isolated(Answerer):
         header, found = self._ask("forward", parameters, joined(input=laid), view=view)
         return self._answer(header, found, self._due)
 
-    def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values) -> Answer:
+    def pulled(self, laid: Arrays, seeds: Arrays, parameters: Values, *, view: str = "") -> Answer:
         """One call and its gradients."""
         arrays = joined(input=laid, seed=seeds)
-        header, found = self._ask("backward", parameters, arrays)
+        header, found = self._ask("backward", parameters, arrays, view=view)
         # A VJP that is given returns no outputs.
         due = () if self.process.task["vjp"] else self._due
         return self._answer(header, found, due, self.plan.real)

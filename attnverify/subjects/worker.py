@@ -110,7 +110,7 @@ class Worker:
         if asked["do"] == "twice":
             return _pair(subject.paired(parts["earlier"], inputs, parameters))
         if asked["do"] == "backward":
-            return _answer(subject.pulled(inputs, parts["seed"], parameters))
+            return _answer(subject.pulled(inputs, parts["seed"], parameters, view=asked["view"]))
         return _answer(subject.answered(inputs, parameters, view=asked["view"]))
 
 

@@ -51,7 +51,7 @@ def one_query_taken_for_decoding(wrong: bool) -> Function:
     "EDG-06",
     "causal",
     "NaN in a masked slot, declared not to leak",
-    survives="check has no setting yet that plants NaN in masked slots",
+    poison="isolates",
 )
 def nan_leaks_from_a_masked_value(wrong: bool) -> Function:
     def subject(q: Array, k: Array, v: Array) -> Array:

@@ -14,12 +14,7 @@ def in_memory_order(x: Array) -> Array:
     return np.ascontiguousarray(x.transpose(order)).reshape(x.shape)
 
 
-@mutant(
-    "LAY-01",
-    "global",
-    "a view that is not contiguous",
-    survives="check hands every array over contiguous",
-)
+@mutant("LAY-01", "global", "a view that is not contiguous")
 def strides_ignored(wrong: bool) -> Function:
     def subject(q: Array, k: Array, v: Array) -> Array:
         return attend(*((in_memory_order(x) if wrong else x) for x in (q, k, v)))
@@ -37,12 +32,7 @@ def row_offset_wraps(wrong: bool) -> Function:
     return subject
 
 
-@mutant(
-    "LAY-06",
-    "global",
-    "a cotangent that is not contiguous",
-    survives="check hands every cotangent over contiguous",
-)
+@mutant("LAY-06", "global", "a cotangent that is not contiguous")
 def strides_of_the_cotangent_ignored(wrong: bool) -> Pair:
     def backward(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
         return gradients(in_memory_order(d_out) if wrong else d_out, q, k, v)
