@@ -15,6 +15,7 @@ import numpy as np
 
 from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.check.conventions import observed
+from attnverify.check.empties import empties, without_places
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
@@ -182,14 +183,16 @@ def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
 
 def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list[Verdict]:
     """What cases put one at a time do not show; nothing more is asked of one that hangs."""
-    if tally.hung:
+    if tally.hung or tally.failing or tally.broadest is None:
         return []
     told = (observed(settings, judge, draw), poisoned(judge, drawn(draw), settings.poison))
     found = [verdict for verdict in told if verdict is not None]
-    if tally.broadest is not None and not tally.failing:
-        found += habits(judge, draw, tally.broadest)
-        found += free(judge, draw)
-    return found
+    found += habits(judge, draw, tally.broadest)
+    found += free(judge, draw)
+    if settings.process is None:
+        return found
+    empty = empties(judge, without_places(draw, tally.broadest))
+    return found if empty is None else [*found, empty]
 
 
 def _named(verdict: Verdict, settings: Settings, dtype: str, tally: Tally) -> Verdict:
@@ -241,6 +244,9 @@ def _replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[V
         out: witness.arrays[name] for out, name in names.items() if name in witness.arrays
     }
     case = Case(dict(witness.sizes), parameters, arrays, cotangents, seed=witness.seed or 0)
+    if 0 in case.sizes.values():
+        empty = empties(judge, [case])
+        return [] if empty is None else [empty]
     judge.look(case)
     if len(cotangents) < len(settings.spec.outputs):
         judge.no_backward = judge.no_backward or "the kept case has no cotangents"

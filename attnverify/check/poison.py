@@ -55,12 +55,17 @@ class _Dose:
     seen: Array
     reachable: Array
 
+    @property
+    def masked(self) -> bool:
+        """Whether some row that it could reach does not see it."""
+        return bool((self.reachable & ~self.seen).any())
+
 
 def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdict | None:
     """What a subject makes of NaN and infinities, on cases with masked places; None without one."""
     probe, parts = Probe(judge), roles(judge.spec)
     spread: list[str] = []
-    tried = 0
+    tried, masked = 0, False
     name = f"{NAME} ({judge.dtype})"
     for case in cases:
         asked = Asked(probe, parts, case)
@@ -75,8 +80,10 @@ def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdi
                 said = f"{dose.words}: {fault.message}"
                 refuted = Verdict(name, Status.REFUTED, said, witness=Witness(note=said))
                 return judge.witnessed(refuted, case)
-            tried += 1
+            tried, masked = tried + 1, masked or dose.masked
             spread += [dose.words] if propagated else []
+    if not masked and declared is None:
+        return None
     return _said(name, tried, list(dict.fromkeys(spread)), declared)
 
 
@@ -106,8 +113,6 @@ def _keys(asked: Asked) -> Iterator[_Dose]:
     all_of = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, slice(None)))
     garbage = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, [place]))
     seen, reachable = ~unseen(asked, garbage), ~unseen(asked, all_of)
-    if not (reachable & ~seen).any():
-        return
     sides = {"keys": asked.parts.key_inputs, "values": asked.parts.value_inputs}
     for side, entries in sides.items():
         names = [entry.tensor.name for entry in entries]
