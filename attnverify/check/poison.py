@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnverify.algebra.terms import Entry
 from attnverify.check.identities import Asked, unseen
 from attnverify.check.judge import Judge
 from attnverify.check.probe import NotJudged, Probe
@@ -106,13 +107,12 @@ def _keys(asked: Asked) -> Iterator[_Dose]:
     if not asked.parts.masked or asked.chosen_by_values:
         return
     place = int(asked.rng.integers(asked.case.sizes[axis]))
+    garbage = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, [place]))
     try:
-        asked.probe.due(asked.case)
+        reachable = _first_entry(asked, (*asked.parts.key_inputs, *asked.parts.value_inputs))
     except NotJudged:
         return
-    all_of = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, slice(None)))
-    garbage = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, [place]))
-    seen, reachable = ~unseen(asked, garbage), ~unseen(asked, all_of)
+    seen = ~unseen(asked, garbage)
     sides = {"keys": asked.parts.key_inputs, "values": asked.parts.value_inputs}
     for side, entries in sides.items():
         names = [entry.tensor.name for entry in entries]
@@ -137,6 +137,19 @@ def _queries(asked: Asked) -> Iterator[_Dose]:
     except NotJudged:
         return
     yield _Dose(_in_one_entry(asked, nan), "NaN in one query", seen, seen)
+
+
+def _first_entry(asked: Asked, planted: Iterable[Entry]) -> Array:
+    """Where the output is the first batch entry's: a weight of zero spreads NaN no further.
+
+    Poison in what all entries share may reach them all.
+    """
+    due = asked.probe.due(asked.case)
+    reachable = np.ones(due.value.shape, bool)
+    own = all(e.indices and e.indices[0].axis.name == "batch" for e in planted)
+    if own and "batch" in due.axes:
+        np.moveaxis(reachable, due.axes.index("batch"), 0)[1:] = False
+    return reachable
 
 
 def _row(asked: Asked, place: int) -> Array:
@@ -176,11 +189,16 @@ def _isolates(asked: Asked, dose: _Dose) -> None:
     """As if it were not there, for all rows that do not see it and for their gradients."""
     probe, case = asked.probe, asked.case
     after = probe.output(dose.case, bound_of=case)
-    after.equals(probe.due(case), where=~dose.seen, what="O of rows that do not see it")
+    due = probe.due(case)
+    # Where nothing but zero is due, all that a row sees may have been dropped.
+    after.equals(due, where=~dose.seen & ~due.exact_zeros, what="O of rows that do not see it")
     if probe.judge.no_backward:
         return
-    clean, poisoned_case = (probe.pulled_by(c, ~dose.seen) for c in (case, dose.case))
+    apart = ~dose.seen & ~due.exact_zeros
+    clean, poisoned_case = (probe.pulled_by(c, apart) for c in (case, dose.case))
     dues = probe.dues(clean, backward=True)
     for name, slope in probe.gradients(poisoned_case, bound_of=clean).items():
-        due = dues[probe.judge.whole.gradients[name]]
-        slope.equals(due, what=f"d{name} of a cotangent that is zero in rows that see it")
+        slope.equals(
+            dues[probe.judge.whole.gradients[name]],
+            what=f"d{name} of a cotangent that is zero in rows that see it",
+        )
