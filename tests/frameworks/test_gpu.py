@@ -45,8 +45,8 @@ def by(backend: SDPBackend, **told: Any) -> Callable[..., Any]:
     return attention
 
 
-# Left out: the memory-efficient kernel's float32 is a sum of three products of tensor cores, and one
-# entry of its dQ in ten thousand strays seven deviations where six are allowed.
+# Left out: the memory-efficient kernel in float32, which was REFUTED when tried (PyTorch 2.11): an
+# entry or two of dQ lay just beyond six deviations in one case of 38. Why is not known yet.
 RIGHT = [
     (SDPBackend.FLASH_ATTENTION, "float16"),
     (SDPBackend.FLASH_ATTENTION, "bfloat16"),
