@@ -76,6 +76,19 @@ def judge(name: str, got: Array | None, due: Due, form: Form | None = None) -> V
     return _mean_square(name, found, due, ratio)
 
 
+def excess(got: Array, due: Due, form: Form | None = None) -> Array | None:
+    """Error over its bound of every entry, in the spec's axis order: what is above 1 fails.
+
+    None where the form itself is wrong, so that no entry can be told from another.
+    """
+    if _form_fault(got, due, form):
+        return None
+    found = got if form is None else form.restore(got)
+    return (
+        _ratios(np.asarray(found, dtype=np.result_type(due.value.dtype, np.float64)), due) / WIDTHS
+    )
+
+
 def require(name: str, got: Array | None, due: Due, form: Form | None = None) -> Verdict:
     """`judge`, raising RefutedError unless the answer HELD."""
     verdict = judge(name, got, due, form)

@@ -19,6 +19,7 @@ from attnverify.errors import ReportError
 from attnverify.report import render_html, text, write_html
 from attnverify.report.mathml import ATTRIBUTES, ELEMENTS, mathml
 from attnverify.report.page import page
+from attnverify.report.picture import picture
 from attnverify.report.words import clean, kind
 from attnverify.verdict import Report, Section, Status, Verdict, Witness
 
@@ -59,7 +60,8 @@ TAGS = """html head meta link title style body a header p h1 h2 h3 h4 dl div dt 
     ul ol li span b bdi table caption thead tbody tr th td details summary pre code footer
     svg symbol rect circle path text use"""
 NAMES = """lang charset name content http-equiv rel href class id aria-hidden aria-label
-    aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d"""
+    aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d
+    preserveaspectratio"""
 ALLOWED = {*TAGS.split(), *ELEMENTS}
 ALLOWED_NAMES = {*NAMES.split(), *ATTRIBUTES}
 
@@ -136,6 +138,56 @@ def test_members_of_a_spec_are_one_spec() -> None:
     assert page(Report((*sections, SUBJECT))).title == "1 spec in 2 members and 1 subject"
 
 
+MAP = {
+    "axes": ["queries", "value_dim"], "sizes": [64, 3], "steps": [2, 1], "case": "batch=1 heads=2",
+    "cells": [[0.5, 0.5, 0.5]] * 31 + [[2.0, float("inf"), 1e4]],
+}  # fmt: skip
+DRAWN = replace(BAD, evidence={"where": ["all of heads=1"], "map": MAP})
+
+
+def test_a_failure_shows_where_and_draws_its_map() -> None:
+    found = checked(render_html(Report((Section("causal", (DRAWN,), "m:f"),))))
+    for words in (
+        "all of heads=1", "queries 0 to 63, 2 to a cell downwards", "value_dim 0 to 2 across",
+        "on the case batch=1 heads=2", "within its bound", "up to 10 times its bound",
+        "up to 1e+04 times its bound", "not finite, or wrong where no error is allowed",
+    ):  # fmt: skip
+        assert words in found.text, words
+    assert any("3 of 96 cells fail" in label for label in found.values("aria-label"))
+    drawn = picture(MAP)
+    assert drawn is not None
+    assert {(bar.x, bar.y, bar.width, bar.level) for bar in drawn.bars if bar.level} == {
+        (0, 31, 1, 1), (1, 31, 1, 5), (2, 31, 1, 4),
+    }  # fmt: skip
+    assert sum(bar.width for bar in drawn.bars) == 96
+
+
+def test_a_map_comes_back_from_json_as_it_was() -> None:
+    report = Report((Section("causal", (DRAWN,), "m:f"),))
+    assert render_html(Report.from_json(report.to_json())) == render_html(report)
+
+
+NO_MAPS: list[Any] = [
+    3, "text", [], {}, {"cells": 3}, {"cells": []}, {"cells": [[]]}, {"cells": [[1], [1, 2]]},
+    {"cells": [["1"]]}, {"cells": [[None]]}, {"cells": [[float("nan")]]}, {"cells": [[True]]},
+    {"cells": [[1.0] * 65]}, {"cells": [[1.0]] * 65}, {"cells": ["ab", "cd"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("found", NO_MAPS)
+def test_what_is_no_map_is_not_drawn(found: Any) -> None:
+    assert picture(found) is None
+    row = Verdict("forward O", Status.REFUTED, evidence={"map": found, "where": found})
+    assert 'class="picture"' not in render_html(Report((Section("causal", (row,), "m:f"),)))
+
+
+@pytest.mark.parametrize("about", [{}, {"axes": 3}, {"axes": ["<b>"], "sizes": ["x"], "case": [1]}])
+def test_a_map_without_words_is_drawn_as_it_is(about: dict[str, Any]) -> None:
+    row = Verdict("forward O", Status.REFUTED, evidence={"map": {"cells": [[9.0, 1.0]], **about}})
+    found = checked(render_html(Report((Section("causal", (row,), "m:f"),))))
+    assert "Largest error over its bound" in found.text
+
+
 def test_failures_come_first() -> None:
     source = render_html(WHOLE)
     assert (
@@ -196,10 +248,11 @@ def everywhere(words: str) -> Report:
     witness = Witness(
         {words: 1}, tensor=words, index={words: 1}, got=words, due=words, path=words, note=words
     )
+    drawn = {"cells": [[1.0, 2.0]], "axes": [words, words], "case": words}
     verdicts = [
         Verdict(
             words, status, words, scope=words, witness=witness, replay=words,
-            certificate=(words,), evidence={words: words},
+            certificate=(words,), evidence={words: words, "where": [words], "map": drawn},
         )
         for status in Status
     ]  # fmt: skip

@@ -26,6 +26,7 @@ from attnverify.check.tally import Tally
 from attnverify.dtypes import float_type
 from attnverify.errors import ParameterError, ReportError, SubjectError
 from attnverify.inputs import Case, Draw, Support
+from attnverify.inputs.corners import WIDE
 from attnverify.library import load
 from attnverify.spec import Spec
 from attnverify.store import FOLDER, Run
@@ -176,6 +177,8 @@ def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
     started = time.monotonic()
     # To look for a smaller case that hangs would cost the time limit at every step.
     small = shrink(judge, draw, tally.failing) if tally.failing and not tally.hung else {}
+    if small:
+        tally.look_at(draw.cornered(WIDE, settings.seed))
     spent = (time.monotonic() - started) / max(1, len(small))
     verdicts = [_named(v, settings, dtype, tally) for v in tally.verdicts(small, spent)]
     return [*verdicts, *_further(settings, judge, draw, tally), *tally.without_backward()]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.compare import Form, judge
+from attnverify.check.where import error_map, where
+from attnverify.compare import Due, Form, excess, judge
 from attnverify.inputs import Case
 from attnverify.rounding import Expected, Rounding, arrays_for
 from attnverify.spec import Spec
@@ -136,10 +137,9 @@ class Judge:
     ) -> dict[str, Verdict]:
         found = {}
         for name, got in outputs.items():
-            verdict = judge(
-                self.forward_name(name), got, expected.dues[name], self._form(name, case, name)
-            )
-            found[verdict.name] = _about(verdict, name)
+            title = self.forward_name(name)
+            due = expected.dues[name]
+            found[title] = _about(self._compared(title, got, due, case, of=name), name)
         return found
 
     def outputs(
@@ -186,10 +186,24 @@ class Judge:
         found = self._judged_outputs(outputs, case, expected)
         for name, title in names.items():
             due = expected.dues[self.whole.gradients[name]]
-            found[title] = _about(
-                judge(title, gradients[name], due, self._form(name, case, name)), f"d{name}"
-            )
+            compared = self._compared(title, gradients[name], due, case, of=name)
+            found[title] = _about(compared, f"d{name}")
         return found, None
+
+    def _compared(self, title: str, got: Array | None, due: Due, case: Case, *, of: str) -> Verdict:
+        """One comparison; a failure of values says where, and carries a map of the error."""
+        form = self._form(of, case, of)
+        verdict = judge(title, got, due, form)
+        if verdict.status is not Status.REFUTED or got is None:
+            return verdict
+        beyond = excess(got, due, form)
+        if beyond is None:
+            return verdict
+        told = {
+            "where": where(beyond > 1, due.axes, case.parameters),
+            "map": error_map(beyond, due.axes),
+        }
+        return replace(verdict, evidence={**verdict.evidence, **told})
 
     def _no_gradients(self, fault: SubjectFault) -> dict[str, Verdict]:
         names = [self.backward_name(name) for name in self.subject.plan.real]

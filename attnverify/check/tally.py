@@ -31,6 +31,7 @@ class Tally:
     answered: int = 0
     sizes: dict[str, list[int]] = field(default_factory=dict)
     broadest: Case | None = None
+    wide: dict[str, Verdict] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     def add(self, case: Case, answers: Answers) -> None:
@@ -72,6 +73,12 @@ class Tally:
         failures = [len(self.refuted.get(name, ())) for name in self.judge.names]
         return bool(failures) and min(failures) >= PATIENCE
 
+    def look_at(self, case: Case) -> None:
+        """Ask one more case, which is not counted, to see where failures lie."""
+        for name, verdict in self.judge.ask(case).verdicts.items():
+            if name in self.refuted and verdict.status is Status.REFUTED:
+                self.wide[name] = verdict
+
     def verdicts(self, small: Mapping[str, Case], spent: float) -> list[Verdict]:
         """One verdict per comparison; a refuted one is that of its smallest case."""
         share = (time.monotonic() - self.began) / max(1, len(self.judge.names))
@@ -111,12 +118,16 @@ class Tally:
         shape = " ".join(f"{axis}={size}" for axis, size in case.sizes.items())
         settings = "".join(f" {key}={value}" for key, value in case.parameters.items())
         often = f"{len(self.refuted[name])} of {self.answered} cases fail"
+        shown, told = _whereabouts(self._all_refuted(name))
         return replace(
             verdict,
-            detail=f"smallest shape {shape}{settings}: {verdict.detail} ({often})",
+            detail=f"smallest shape {shape}{settings}: {verdict.detail} ({often}{told})",
             cases=self.answered,
-            evidence={**verdict.evidence, "first": _drawn(self.failing[name])},
+            evidence={**verdict.evidence, **shown, "first": _drawn(self.failing[name])},
         )
+
+    def _all_refuted(self, name: str) -> list[Verdict]:
+        return [*self.refuted[name], *([self.wide[name]] if name in self.wide else [])]
 
     def _scope(self) -> str:
         parts = (f"{axis} {min(s)}..{max(s)}" for axis, s in self.sizes.items())
@@ -134,6 +145,20 @@ class Tally:
         return [
             Verdict(f"gradients ({self.judge.dtype})", Status.UNDECIDED, self.judge.no_backward)
         ]
+
+
+def _whereabouts(refuted: list[Verdict]) -> tuple[dict[str, Any], str]:
+    """Where the case with the most entries fails, as evidence and in words.
+
+    On the smallest case there is hardly a place that could be told from another.
+    """
+    mapped = [verdict for verdict in refuted if verdict.evidence.get("map")]
+    if not mapped:
+        return {}, ""
+    widest = max(mapped, key=lambda verdict: int(verdict.evidence.get("entries", 0)))
+    shape = widest.witness.shape if widest.witness is not None else ""
+    shown = {"where": widest.evidence["where"], "map": {**widest.evidence["map"], "case": shape}}
+    return shown, f"; at {shape}: {shown['where'][0]}" if shown["where"] else ""
 
 
 def _breadth(case: Case) -> tuple[int, bool]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnverify.report.picture import Picture, picture
 from attnverify.report.words import clean, counts, kind, line, reach, title, worst_first
 from attnverify.verdict import Report, Section, Verdict
 
@@ -31,6 +32,8 @@ class Row:
     replay: str
     certificate: tuple[str, ...]
     evidence: tuple[tuple[str, str], ...]
+    where: tuple[str, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,14 @@ def _row(section: Section, verdict: Verdict, anchors: Anchors) -> Row:
         replay=clean(verdict.replay, SOURCE),
         certificate=tuple(clean(step) for step in verdict.certificate),
         evidence=tuple((line(k), told) for k, v in verdict.evidence.items() if (told := _brief(v))),
+        where=_where(verdict.evidence.get("where")),
+        picture=picture(verdict.evidence.get("map")),
     )
+
+
+def _where(found: Any) -> tuple[str, ...]:
+    """Statements about where entries fail."""
+    return tuple(line(told) for told in found) if isinstance(found, list) else ()
 
 
 def _brief(value: Any) -> str:
