@@ -102,6 +102,14 @@ def check(
     internal: Annotated[
         str | None, typer.Option("--internal", help="A narrower type that it computes in.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            help="What it rounds: loose (every intermediate; unless told), strict (outputs and"
+            " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits).",
+        ),
+    ] = None,
     empty_rows: Annotated[
         str | None,
         typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
@@ -128,7 +136,8 @@ def check(
         "kwargs": mapping(kwargs, "--kwargs"), "inputs": mapping(inputs, "--inputs"),
         "sizes": mapping(sizes, "--sizes"), "outputs": listing(outputs, "--outputs"),
         "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
-        "empty_rows": empty_rows, "cases": cases, "seed": seed, "replay": replay,
+        "profile": profile, "empty_rows": empty_rows, "cases": cases, "seed": seed,
+        "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) if isolate is None else isolate,
         "time_limit": time_limit, "memory_limit": memory_limit,
