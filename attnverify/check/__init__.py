@@ -74,15 +74,13 @@ def check(
     is a model.  `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
     None for what is to be left alone, or says where each output is: a key, an attribute or a
     position.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
-    `internal` declares a narrower type inside, `profile` what is rounded: "loose" every
-    intermediate, "strict" only outputs and what enters a product of matrices, "fp8_e4m3" and
-    "fp8_e5m2" inputs and operands in 8 bits.  `empty_rows` declares what a row without keys gives:
-    "zeros", or "nan" or "uniform" where the spec has that choice; `device` is where its arrays lie;
-    `packed` maps an axis to the lengths by which its sequences lie end to end.  Other keywords
-    choose the spec's member and give its parameters values.  `replay` is a kept witness: only that
-    case is judged.  `fn` may be a name, `package.module:function` or `file.py:function`.  `isolate`
-    runs it in a process of its own, where one call may take `time_limit` seconds and `memory_limit`
-    MiB beyond what is held once it is loaded: a crash, a hang and an exit are REFUTED.
+    `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
+    what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
+    `device` is where its arrays lie; `packed` maps an axis to the lengths by which its sequences
+    lie end to end.  Other keywords choose the spec's member and give its parameters values.
+    `replay` is a kept witness: only that case is judged.  `fn` may be a name, `module:function` or
+    `file.py:function`.  `isolate` runs it in a process of its own, where one call may take
+    `time_limit` seconds and `memory_limit` MiB: a crash, a hang and an exit are REFUTED.
 
     Raises SubjectError where the call itself does not fit the function, or where it is to be
     isolated and no other process could find it by its name, ParameterError for a wrong setting,
@@ -95,13 +93,18 @@ def check(
         fn, loaded, framework, layout, dict(kwargs or {}), dict(inputs or {}), outputs or (),
         dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
-        dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        profile=profile,
+        dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None, None, profile,
     )  # fmt: skip
     with settings.begun() as begun:
         verdicts = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)
-    section = Section(loaded.name, verdicts, settings.name, _figures(loaded))
-    return Report((section,), _environment(framework))
+    return _report(settings, verdicts)
+
+
+def _report(settings: Settings, verdicts: tuple[Verdict, ...]) -> Report:
+    """The report of one check."""
+    spec = settings.spec
+    section = Section(spec.name, verdicts, settings.name, _figures(spec))
+    return Report((section,), _environment(settings.framework))
 
 
 def _asked(

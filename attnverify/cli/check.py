@@ -57,6 +57,18 @@ Inputs = Annotated[
     str | None,
     typer.Option("--inputs", metavar="JSON", help="Its name for each further input of the spec."),
 ]
+EmptyRows = Annotated[
+    str | None,
+    typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="What it rounds: loose (every intermediate; unless told), strict (outputs and"
+        " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits).",
+    ),
+]
 Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]
 Replay = Annotated[
     Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
@@ -102,18 +114,8 @@ def check(
     internal: Annotated[
         str | None, typer.Option("--internal", help="A narrower type that it computes in.")
     ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            help="What it rounds: loose (every intermediate; unless told), strict (outputs and"
-            " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits).",
-        ),
-    ] = None,
-    empty_rows: Annotated[
-        str | None,
-        typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
-    ] = None,
+    profile: Profile = None,
+    empty_rows: EmptyRows = None,
     cases: Cases = None,
     seed: Seed = 0,
     isolate: Isolate = None,
@@ -136,11 +138,10 @@ def check(
         "kwargs": mapping(kwargs, "--kwargs"), "inputs": mapping(inputs, "--inputs"),
         "sizes": mapping(sizes, "--sizes"), "outputs": listing(outputs, "--outputs"),
         "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
-        "profile": profile, "empty_rows": empty_rows, "cases": cases, "seed": seed,
-        "replay": replay,
+        "empty_rows": empty_rows, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) if isolate is None else isolate,
-        "time_limit": time_limit, "memory_limit": memory_limit,
+        "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)
