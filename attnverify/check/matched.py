@@ -10,8 +10,9 @@ from attnverify.compare import WIDTHS, Due, Filter, together
 from attnverify.rounding.filters import GAIN, TEMPERATURE
 from attnverify.verdict import Status, Verdict
 
-# Draws whose entries have no mean: what adds up in them is no rounding.
-STYLES = ("normal", "peaked", "flat", "zeros", "spread")
+# Draws whose entries have no mean, and whose weights spread over many roundings: where weights are
+# all alike they are all rounded alike, and what they have in common is no fault.
+STYLES = ("normal", "peaked")
 # Fewer draws than these have too little in common.
 FEWEST = 6
 
