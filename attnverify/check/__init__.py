@@ -19,7 +19,9 @@ from attnverify.check.empties import empties, without_places
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
+from attnverify.check.matched import STYLES, by_many
 from attnverify.check.poison import poison_of, poisoned
+from attnverify.check.profile import may_be_tighter, with_profile
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
 from attnverify.check.tally import Tally
@@ -52,6 +54,7 @@ def check(
     outputs: Outputs | None = None,
     sizes: Support | None = None,
     internal: str | None = None,
+    profile: str = "loose",
     empty_rows: str | None = None,
     poison: str | None = None,
     vjp: Callable[..., Any] | None = None,
@@ -76,14 +79,14 @@ def check(
     is a model.  `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
     None for what is to be left alone, or says where each output is: a key, an attribute or a
     position.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
-    `internal` declares a narrower type inside, `empty_rows` what a row without keys gives: "zeros",
-    or "nan" or "uniform" where the spec has that choice; `poison` what NaN in masked places does:
-    "isolates" or "propagates"; `device` is where its arrays lie;
-    `packed` maps an axis to the lengths by which its sequences lie end to end.  Other keywords
-    choose the spec's member and give its parameters values.  `replay` is a kept witness: only that
-    case is judged.  `fn` may be a name, `package.module:function` or `file.py:function`.  `isolate`
-    runs it in a process of its own, where one call may take `time_limit` seconds and `memory_limit`
-    MiB beyond what is held once it is loaded: a crash, a hang and an exit are REFUTED.
+    `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
+    what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
+    `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where its
+    arrays lie; `packed` maps an axis to the lengths by which its sequences lie end to end.  Other
+    keywords choose the spec's member and give its parameters values.  `replay` is a kept witness:
+    only that case is judged.  `fn` may be a name, `module:function` or `file.py:function`.
+    `isolate` runs it in a process of its own, where one call may take `time_limit` seconds and
+    `memory_limit` MiB: a crash, a hang and an exit are REFUTED.
 
     Raises SubjectError where the call itself does not fit the function, or where it is to be
     isolated and no other process could find it by its name, ParameterError for a wrong setting,
@@ -97,12 +100,18 @@ def check(
         dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        poison=poison_of(poison),
+        profile=profile, poison=poison_of(poison),
     )  # fmt: skip
     with settings.begun() as begun:
         verdicts = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)
-    section = Section(loaded.name, verdicts, settings.name, _figures(loaded))
-    return Report((section,), _environment(framework))
+    return _report(settings, verdicts)
+
+
+def _report(settings: Settings, verdicts: tuple[Verdict, ...]) -> Report:
+    """The report of one check."""
+    spec = settings.spec
+    section = Section(spec.name, verdicts, settings.name, _figures(spec))
+    return Report((section,), _environment(settings.framework))
 
 
 def _asked(
@@ -154,9 +163,20 @@ def _drawn(draw: Draw, seed: int, count: int | None) -> Iterator[Case]:
     return chain(draw.schedule(seed, CASES), draw.corners(seed))
 
 
+def _judge(settings: Settings, dtype: str, profile: str = "") -> Judge:
+    """The judge of one dtype, under the profile declared or another."""
+    return Judge(
+        settings.spec,
+        settings.wrapped(dtype),
+        dtype,
+        internal=settings.internal,
+        profile=profile or settings.profile,
+    )
+
+
 def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
     """The verdicts of one dtype over the drawn cases."""
-    judge = Judge(settings.spec, settings.wrapped(dtype), dtype, internal=settings.internal)
+    judge = _judge(settings, dtype)
     draw = Draw(
         settings.spec, dtype=dtype, support=settings.sizes, empty=settings.empty_rows is not None
     )
@@ -164,7 +184,7 @@ def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
     for number, case in enumerate(_drawn(draw, settings.seed, count)):
         if number == 0:
             judge.look(case)
-        tally.add(case, judge.ask(case))
+        tally.add(case, judge.ask(case, matched=case.style in STYLES))
         if tally.done:
             break
     if tally.misused:
@@ -181,7 +201,21 @@ def _judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
         tally.look_at(draw.cornered(WIDE, settings.seed))
     spent = (time.monotonic() - started) / max(1, len(small))
     verdicts = [_named(v, settings, dtype, tally) for v in tally.verdicts(small, spent)]
+    # What many draws show together is shown again by all of them alone.
+    again = settings.again(dtype, count)
+    verdicts = [replace(v, replay=again) if by_many(v) else v for v in verdicts]
+    verdicts = _fitting(settings, tally, verdicts)
     return [*verdicts, *_further(settings, judge, draw, tally), *tally.without_backward()]
+
+
+def _fitting(settings: Settings, tally: Tally, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts with the tightest profile that fits, where a tighter one was not declared."""
+    judge = tally.judge
+    if tally.failing or tally.hung or settings.internal or not may_be_tighter(judge):
+        return verdicts
+    tighter = _judge(settings, judge.dtype, "strict")
+    tighter.no_backward = judge.no_backward
+    return with_profile(verdicts, tighter, tally.steep)
 
 
 def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list[Verdict]:
@@ -235,7 +269,7 @@ def _replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[V
     """The verdicts on one kept case."""
     if witness is None:
         return []
-    judge = Judge(settings.spec, settings.wrapped(dtype), dtype, internal=settings.internal)
+    judge = _judge(settings, dtype)
     arrays = {e.tensor.name: witness.arrays[e.tensor.name] for e in settings.spec.inputs}
     parameters = {
         p.name: witness.arrays[p.name].item()
@@ -253,7 +287,7 @@ def _replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[V
     judge.look(case)
     if len(cotangents) < len(settings.spec.outputs):
         judge.no_backward = judge.no_backward or "the kept case has no cotangents"
-    tally = Tally(judge)
+    tally = Tally(judge, replayed=True)
     tally.add(case, judge.ask(case))
     draw = Draw(settings.spec, dtype=dtype, empty=settings.empty_rows is not None)
     again = () if tally.failing else (*habits(judge, draw, case), *free(judge, draw, [case]))

@@ -41,6 +41,7 @@ class Settings:
     limits: Limits | None = None
     process: Process | None = None
     poison: str | None = None
+    profile: str = "loose"
 
     @property
     def name(self) -> str:
@@ -92,6 +93,15 @@ class Settings:
         >>> Settings(len, load("global"), subject_name="m:f").command("float32", "w.npz")
         'attnverify check m:f --spec global --framework numpy --dtype float32 --replay w.npz'
         """
+        return shlex.join([*self._words(dtype), "--replay", path])
+
+    def again(self, dtype: str, cases: int | None = None) -> str:
+        """The command that draws and judges all cases anew."""
+        drawn = ["--seed", str(self.seed), *([] if cases is None else ["--cases", str(cases)])]
+        return shlex.join([*self._words(dtype), *drawn])
+
+    def _words(self, dtype: str) -> list[str]:
+        """The command but for the cases."""
         words = ["attnverify", "check", self.name, "--spec", self.spec_name or self.spec.name]
         words += ["--framework", self.framework]
         if isinstance(self.layout, str):
@@ -109,12 +119,14 @@ class Settings:
         words += ["--outputs", json.dumps(self.outputs)] if self.outputs else []
         for key, value in self.values.items():
             words += ["--set", f"{key}={value}"]
-        declared = (
-            ("--internal", self.internal),
-            ("--empty-rows", self.empty_rows),
-            ("--poison", self.poison),
-        )
-        for flag, text in declared:
+        profile = None if self.profile == "loose" else self.profile
+        said = {
+            "--internal": self.internal,
+            "--profile": profile,
+            "--empty-rows": self.empty_rows,
+            "--poison": self.poison,
+        }
+        for flag, text in said.items():
             words += [flag, text] if text else []
         words += [] if self.limits is None else self.limits.words()
-        return shlex.join([*words, "--replay", path])
+        return words

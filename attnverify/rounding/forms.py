@@ -137,11 +137,14 @@ def _again(spec: Spec, *, forward: bool) -> Form | None:
         return None
     reading = set(spec.heads) if forward else _backward_names(spec)
     equations: list[Statement] = []
+    stored: list[str] = []
     for statement in spec.equations:
         if not isinstance(statement, Equation):
             equations.append(statement)
         elif statement.name in terms:
-            equations += _by_outputs(spec, terms[statement.name], taken)
+            exchanged = _by_outputs(spec, terms[statement.name], taken)
+            stored += [equation.name for equation in exchanged[:-1]]
+            equations += exchanged
         elif statement.name in reading:
             equations.append(Equation(statement.head, read_again(statement.body, again)))
         else:
@@ -151,8 +154,9 @@ def _again(spec: Spec, *, forward: bool) -> Form | None:
             equations.append(Equation(again[statement.name], kept))
     recomputed = tuple((head.tensor.name, name) for name, head in again.items())
     changed = spec.replace(equations=tuple(equations))
-    form = Form(changed, spec.outputs, row_terms=tuple(_row_terms(spec)), recomputed=recomputed)
-    return _shown(form, scores)
+    row_terms = tuple(_row_terms(spec))
+    form = Form(changed, spec.outputs, row_terms=row_terms, recomputed=recomputed)
+    return _shown(replace(form, stored=tuple(stored)), scores)
 
 
 def _copies(spec: Spec, taken: set[str]) -> tuple[dict[str, Entry], list[Equation]]:
