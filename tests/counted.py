@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -76,8 +76,9 @@ class Counted(np.ndarray[Any, Any]):
             tell(UFUNCS[name], np.size(result), result)
 
     def __array_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, func: Callable[..., Any], types: Any, args: Iterable[Any], kwargs: Mapping[str, Any]
     ) -> Any:
+        args = tuple(args)
         result = func(*bare(args), **bare(dict(kwargs)))
         name = func.__name__
         if name == "copyto":

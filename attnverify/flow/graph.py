@@ -322,12 +322,16 @@ class _Graph:
         for equation in equations_of(statement):
             head = self.reader.positions(equation.head)
             self._declare(equation.name, head, "assigned", 1)
-            value = self.reader.expr(equation.body)
-            gone = [index for index in value.support.dims if index not in head]
-            self.reader.supports[equation.name] = (head, value.support.some(gone))
-            for read in value.reads:
+            found = self.reader.expr(equation.body)
+            gone = [index for index in found.support.dims if index not in head]
+            self.reader.supports[equation.name] = (head, found.support.some(gone))
+            for read in found.reads:
                 for source, target in self._pairs(read, head):
-                    self._edge(self._source(statement, read, source), self._node(equation.name, target), read)
+                    self._edge(
+                        self._source(statement, read, source),
+                        self._node(equation.name, target),
+                        read,
+                    )
 
     def _initial(self, rec: Recurrence, name: str, value: Expr) -> None:
         """The value of a state before the first step as a tensor of its own."""

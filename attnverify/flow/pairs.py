@@ -224,5 +224,4 @@ def _unlike(where: Predicate, found: str) -> SpecError:
     )
 
 
-
 __all__ = ["count", "count_at", "settled"]

@@ -42,7 +42,9 @@ class Places:
         if not dims:
             return self
         spots = tuple(self.dims.index(d) for d in dims)
-        return Places(self.array.any(axis=spots), tuple(d for d in self.dims if d not in dims))
+        return Places(
+            np.asarray(self.array.any(axis=spots)), tuple(d for d in self.dims if d not in dims)
+        )
 
     def renamed(self, to: Mapping[Index, Index]) -> Places:
         """The places with dimensions renamed; two of one name become their diagonal."""

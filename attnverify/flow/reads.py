@@ -148,7 +148,9 @@ class Reader:
     def _size(self, symbol: sympy.Symbol) -> int:
         axis = symbol_axis(symbol) or ""
         if axis not in self.sizes:
-            raise ShapeError("a mask depends on a size that is not given", spec=self.name, axis=axis)
+            raise ShapeError(
+                "a mask depends on a size that is not given", spec=self.name, axis=axis
+            )
         return self.sizes[axis]
 
     # Expressions
@@ -253,14 +255,17 @@ def _whole(value: sympy.Expr, at: Mapping[Index, Array]) -> tuple[Array, int]:
     """A scalar of positions as whole numbers over a common denominator of at least 1."""
     if value.is_Rational:
         return np.asarray(int(value.p)), int(value.q)
-    if value.is_Symbol and (index := symbol_index(value)) in at:
+    index = symbol_index(value) if value.is_Symbol else None
+    if index is not None and index in at:
         return at[index], 1
     if isinstance(value, sympy.floor):
         above, below = _whole(sympy.expand(value.args[0]), at)
         return above // below, 1
     if value.is_Add or value.is_Mul:
         parts = [_whole(part, at) for part in value.args]
-        below = int(sympy.prod(q for _, q in parts) if value.is_Mul else sympy.ilcm(*(q for _, q in parts)))
+        below = int(
+            sympy.prod(q for _, q in parts) if value.is_Mul else sympy.ilcm(*(q for _, q in parts))
+        )
         if value.is_Mul:
             return _multiplied([p for p, _ in parts]), below
         return sum((p * (below // q) for p, q in parts), np.asarray(0)), below
