@@ -37,10 +37,12 @@ Node: TypeAlias = tuple[str, Position]
 # Axes whose positions are entries of one vector, or rows of a table that all positions share. Along
 # any other axis lies a sequence, or an image, a block of one, or what stands for one.
 CHANNELS = frozenset(
-    "batch heads group repeat key_heads value_heads key_dim value_dim model hidden align embedding "
-    "narrow pair pairs side rotary features taps buckets distances positions up across "
-    "documents".split()
-)
+    [
+        "batch", "heads", "group", "repeat", "key_heads", "value_heads", "key_dim", "value_dim",
+        "model", "hidden", "align", "embedding", "narrow", "pair", "pairs", "side", "rotary",
+        "features", "taps", "buckets", "distances", "positions", "up", "across", "documents",
+    ]
+)  # fmt: skip
 MOST_EDGES = 3_000_000
 
 
@@ -327,11 +329,8 @@ class _Graph:
             self.reader.supports[equation.name] = (head, found.support.some(gone))
             for read in found.reads:
                 for source, target in self._pairs(read, head):
-                    self._edge(
-                        self._source(statement, read, source),
-                        self._node(equation.name, target),
-                        read,
-                    )
+                    reader = self._node(equation.name, target)
+                    self._edge(self._source(statement, read, source), reader, read)
 
     def _initial(self, rec: Recurrence, name: str, value: Expr) -> None:
         """The value of a state before the first step as a tensor of its own."""
@@ -376,7 +375,7 @@ class _Graph:
             raise ParameterError(
                 "the dependence graph would have too many edges",
                 spec=self.spec.name,
-                found=f"positions {', '.join(f'{i.axis.name} = {n}' for i, n in zip(dims, shape, strict=True))}",
+                found=", ".join(f"{d.axis.name} = {n}" for d, n in zip(dims, shape, strict=True)),
                 due=f"at most {MOST_EDGES} edges",
                 hint="give smaller sizes",
             )
