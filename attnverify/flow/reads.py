@@ -8,6 +8,7 @@ asks of inputs is not known, so that it may hold everywhere.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -137,7 +138,7 @@ class Reader:
                 "a mask depends on a parameter that is left open",
                 spec=self.name,
                 found=", ".join(sorted(open_names)),
-                hint=f"give it a value: {sorted(open_names)[0]}=...",
+                hint=f"give it a value: {min(open_names)}=...",
             )
         places = np.ix_(*(np.arange(self.length(i)) for i in indices)) if indices else ()
         values = dict(zip(indices, places, strict=True))
@@ -245,10 +246,8 @@ def _placed(body: Expr, index: Index) -> bool:
     factors = body.factors if isinstance(body, Mul) else (body,)
     where = conjunction(*(f.where for f in factors if isinstance(f, Indicator)))
     parts = where.parts if isinstance(where, All) else (where,)
-    return any(
-        isinstance(part, Compare) and part.op == "==" and index in {**free(part.left), **free(part.right)}
-        for part in parts
-    )  # fmt: skip
+    equal = [part for part in parts if isinstance(part, Compare) and part.op == "=="]
+    return any(index in {**free(part.left), **free(part.right)} for part in equal)
 
 
 def _whole(value: sympy.Expr, at: Mapping[Index, Array]) -> tuple[Array, int]:
@@ -263,11 +262,9 @@ def _whole(value: sympy.Expr, at: Mapping[Index, Array]) -> tuple[Array, int]:
         return above // below, 1
     if value.is_Add or value.is_Mul:
         parts = [_whole(part, at) for part in value.args]
-        below = int(
-            sympy.prod(q for _, q in parts) if value.is_Mul else sympy.ilcm(*(q for _, q in parts))
-        )
         if value.is_Mul:
-            return _multiplied([p for p, _ in parts]), below
+            return _multiplied(p for p, _ in parts), math.prod(q for _, q in parts)
+        below = math.lcm(*(q for _, q in parts))
         return sum((p * (below // q) for p, q in parts), np.asarray(0)), below
     if value.is_Pow and value.exp.is_Integer and value.exp > 0:
         above, below = _whole(value.base, at)
