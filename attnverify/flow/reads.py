@@ -89,7 +89,9 @@ class Reader:
 
     def __init__(self, name: str, sizes: Mapping[str, int], along: frozenset[str]) -> None:
         self.name, self.sizes, self.along = name, sizes, along
+        # Predicates that were taken to hold everywhere.
         self.supports: dict[str, tuple[tuple[Index, ...], Places]] = {}
+        self.undecided: set[str] = set()
         self._slots = itertools.count()
 
     def positions(self, entry: Entry) -> tuple[Index, ...]:
@@ -123,7 +125,8 @@ class Reader:
                     one = self.possible(part)
                     found = found & one if isinstance(where, All) else found | one
                 return found
-        return EVERYWHERE  # it reads inputs: nothing is known
+        self.undecided.add(str(where))  # it reads inputs, or counts: nothing is known
+        return EVERYWHERE
 
     def _compared(self, op: str, difference: sympy.Expr) -> Places:
         """Where a difference of scalars stands to 0 as told."""
