@@ -337,12 +337,14 @@ class _Graph:
         if isinstance(statement, Recurrence):
             for name, value in statement.initial:
                 self._initial(statement, name, value)
+            self.reader.settle(statement)
         for equation in equations_of(statement):
             head = self.reader.positions(equation.head)
             self._declare(equation.name, head, "assigned", 1)
             found = self.reader.expr(equation.body)
-            gone = [index for index in found.support.dims if index not in head]
-            self.reader.supports[equation.name] = (head, found.support.some(gone))
+            if not isinstance(statement, Recurrence):
+                gone = [index for index in found.support.dims if index not in head]
+                self.reader.supports[equation.name] = (head, found.support.some(gone))
             for read in found.reads:
                 for source, target in self._pairs(read, head):
                     reader = self._node(equation.name, target)

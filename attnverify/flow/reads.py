@@ -42,6 +42,7 @@ from attnverify.algebra.terms import (
     symbol_axis,
     symbol_index,
 )
+from attnverify.equations import Recurrence
 from attnverify.errors import ParameterError, ShapeError
 from attnverify.flow.places import EVERYWHERE, NOWHERE, Array, Places
 
@@ -91,6 +92,8 @@ class Reader:
         self.name, self.sizes, self.along = name, sizes, along
         # Predicates that were taken to hold everywhere.
         self.supports: dict[str, tuple[tuple[Index, ...], Places]] = {}
+        # The same of a state one step before, at the position of the step.
+        self.before: dict[str, tuple[tuple[Index, ...], Places]] = {}
         self.undecided: set[str] = set()
         self._slots = itertools.count()
 
@@ -109,6 +112,45 @@ class Reader:
                 hint=f"give sizes={{'{index.axis.name}': ...}}",
             )
         return size
+
+    # Recurrences
+
+    def settle(self, rec: Recurrence) -> None:
+        """Find where the states of a recurrence may differ from 0, from the first step on.
+
+        Each pass goes one step further, so that there are no more than there are steps.
+        """
+        begun = {name: self.expr(value).support for name, value in rec.initial}
+        for step in rec.steps:
+            self.supports[step.name] = (self.positions(step.head), NOWHERE)
+        moving = True
+        while moving:
+            for name, first in begun.items():
+                head, support = self.supports[name]
+                self.before[name] = (head, self._shifted(rec, head, support, first))
+            moving = False
+            for step in rec.steps:
+                head, known = self.supports[step.name]
+                found = self._over(head, self.expr(step.body).support)
+                moving = moving or bool((found.array & ~known.over(head)).any())
+                self.supports[step.name] = (head, found)
+
+    def _over(self, head: tuple[Index, ...], support: Places) -> Places:
+        """Places over all of a head's positions and nothing else."""
+        shape = tuple(self.length(index) for index in head)
+        kept = support.some(index for index in support.dims if index not in head)
+        return Places(np.broadcast_to(kept.over(head), shape), head)
+
+    def _shifted(
+        self, rec: Recurrence, head: tuple[Index, ...], support: Places, first: Places
+    ) -> Places:
+        """Where the step before is not 0, at each step; at the first one, the initial value."""
+        spot = head.index(rec.along)
+        steps = np.moveaxis(self._over(head, support).array, spot, 0)
+        rest = (*head[:spot], *head[spot + 1 :])
+        begin = self._over(rest, first).array[None]
+        order = [steps[1:], begin] if rec.reverse else [begin, steps[:-1]]
+        return Places(np.moveaxis(np.concatenate(order), 0, spot), head)
 
     # Predicates
 
@@ -167,9 +209,7 @@ class Reader:
             case Entry():
                 return self._entry(expr)
             case Previous(entry):
-                at = self.positions(entry)
-                read = Read(entry.tensor.name, at, EVERYWHERE, hop=True, earlier=True)
-                return Value(EVERYWHERE, (read,))
+                return self._previous(entry)
             case Add(terms):
                 values = [self.expr(term) for term in terms]
                 return Value(_either(v.support for v in values), _all_reads(values))
@@ -195,6 +235,12 @@ class Reader:
         head, support = self.supports[entry.tensor.name]
         support = support.renamed(dict(zip(head, at, strict=True)))
         return Value(support, (Read(entry.tensor.name, at, support),))
+
+    def _previous(self, entry: Entry) -> Value:
+        at = self.positions(entry)
+        head, support = self.before[entry.tensor.name]
+        support = support.renamed(dict(zip(head, at, strict=True)))
+        return Value(support, (Read(entry.tensor.name, at, support, hop=True, earlier=True),))
 
     def _apply(self, name: str, arguments: tuple[Expr, ...]) -> Value:
         values = [self.expr(argument) for argument in arguments]
