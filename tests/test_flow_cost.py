@@ -157,8 +157,21 @@ def test_visited_without_a_mask_is_all() -> None:
 
 @pytest.mark.parametrize("name", ["blocked", "padding", "dilated", "convolution", "documents"])
 def test_masks_without_a_closed_form_are_refused(name: str) -> None:
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match=r"no closed form|more than two positions"):
         cost(name, visited=True)
+
+
+MIXED: list[tuple[str, dict[str, Any]]] = [
+    ("softcap", {"ordered": True, "cap_before_mask": False}),  # hidden keys have weights too
+    ("delta_rule", {"form": "parallel"}),
+    ("rwkv4", {"form": "parallel"}),
+]
+
+
+@pytest.mark.parametrize(("name", "choices"), MIXED)
+def test_a_mask_that_some_sums_are_without_is_refused(name: str, choices: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="keep different pairs"):
+        cost(name, visited=True, **choices)
 
 
 queries, keys, batch = axes("queries keys batch")

@@ -14,13 +14,24 @@ from typing import Any
 import sympy
 
 from attnverify.algebra.predicates import Predicate
-from attnverify.algebra.rewrite import free_in, predicate_entries
-from attnverify.algebra.terms import AXIS_SYMBOLS, Index, size_symbol, symbol_axis
+from attnverify.algebra.rewrite import free, free_in, predicate_entries, rename_in, walk
+from attnverify.algebra.terms import (
+    AXIS_SYMBOLS,
+    Expr,
+    Index,
+    Maximum,
+    Softmax,
+    Threshold,
+    Total,
+    size_symbol,
+    symbol_axis,
+)
 from attnverify.compile.lower import lower
 from attnverify.compile.recipe import Label, Labels, Op, Recipe, holds_whole, label_axis
 from attnverify.errors import ParameterError, SpecError
 from attnverify.flow.graph import CHANNELS
 from attnverify.flow.pairs import count
+from attnverify.invariants.reading import covers, support
 from attnverify.library import load
 from attnverify.spec import Spec
 
@@ -203,6 +214,8 @@ class _Space:
         once = list(dict.fromkeys(labels))
         found = sympy.Integer(1)
         for (row, column), kept in self.pairs.items():
+            if sum(label_axis(x) in (row, column) for x in once) > 2:
+                raise SpecError("an operation has more than two positions", found=", ".join(once))
             pair = _pair(once, row, column)
             if pair is not None:
                 once = [x for x in once if x not in pair]
@@ -327,14 +340,51 @@ def _pairs(spec: Spec) -> dict[tuple[str, str], sympy.Expr]:
         known = found.get(axes) or found.get(axes[::-1])
         kept = count(where, row, column)
         if known is not None and sympy.expand(known[1] - kept) != 0:
-            raise SpecError(
-                "two masks keep different pairs of the same axes",
-                spec=spec.name,
-                found=f"{known[0]}; {where}",
-                hint="count the operations without visited=True",
-            )
+            raise _mixed(spec, f"{known[0]}; {where}")
         found.setdefault(axes, (where, kept))
+        for open_sum in _without(spec, where, row, column):
+            raise _mixed(spec, f"{where}; all in {open_sum}")
     return {axes: kept for axes, (_, kept) in found.items()}
+
+
+def _mixed(spec: Spec, found: str) -> SpecError:
+    return SpecError(
+        "sums over the same pairs of axes keep different pairs",
+        spec=spec.name,
+        found=found,
+        hint="count the operations without visited=True",
+    )
+
+
+def _without(spec: Spec, where: Predicate, row: Index, column: Index) -> Iterator[Expr]:
+    """Sums and softmaxes over pairs of a mask's axes that the mask does not thin out."""
+    for node in (node for expr in spec.expressions() for node in walk(expr)):
+        match node:
+            case Total(body, over):
+                inside = support(spec, body)
+            case Softmax(body, index, inside, _):
+                over = (index,)
+            case Maximum(body, index, inside) | Threshold(body, index, inside, _):
+                over = (index,)
+            case _:
+                continue
+        for pair in _crossed(body, over, row, column):
+            own = [rename_in(where, dict(zip((row, column), way, strict=True)))
+                   for way in (pair, pair[::-1]) if way[0].axis == row.axis]  # fmt: skip
+            if not any(inside == one or covers(inside, one) for one in own):
+                yield node
+
+
+def _crossed(
+    body: Expr, over: tuple[Index, ...], row: Index, column: Index
+) -> Iterator[tuple[Index, Index]]:
+    """An index that is summed and one that stays, along the two axes of a mask."""
+    axes = {row.axis, column.axis}
+    for one in over:
+        for other in free(body):
+            crossed = {one.axis, other.axis} == axes and one != other
+            if crossed and other not in over:
+                yield one, other
 
 
 def _masks(spec: Spec) -> Iterator[tuple[Predicate, Index, Index]]:

@@ -105,7 +105,8 @@ class Dependence:
         if layers is None and (_is_node(source) or _is_node(target)):
             return self._hops(source, target)
         whole = self._stacked if layers is None else self.layer.times(layers)
-        row, column = whole.targets.index(_position(target)), whole.sources.index(_position(source))
+        row = self._place(whole.targets, target, self.spec.outputs)
+        column = self._place(whole.sources, source, self.inputs)
         found = whole.hops[row, column]
         return int(found) if np.isfinite(found) else None
 
@@ -198,6 +199,21 @@ class Dependence:
 
         return tuple(nx.topological_sort(self.graph))
 
+    def _place(
+        self, known: tuple[Position, ...], at: int | Position | Node, names: Iterable[str]
+    ) -> int:
+        if _position(at) not in known:
+            raise self._absent(at, names)
+        return known.index(_position(at))
+
+    def _absent(self, at: object, names: Iterable[str]) -> ParameterError:
+        return ParameterError(
+            "nothing stands at this position",
+            spec=self.spec.name,
+            found=repr(at),
+            due=f"a position of {', '.join(sorted(names))}, or a node of the graph",
+        )
+
     def _hops(self, source: int | Position | Node, target: int | Position | Node) -> int | None:
         """The fewest hops through the graph itself."""
         begin, hops = set(self.sources(source)), dict[Node, float]()
@@ -220,12 +236,7 @@ class Dependence:
                 n for n in whole if (len(n[1]) == least if wanted is None else n[1] == wanted)
             )
         if not found and at is not None:
-            raise ParameterError(
-                "nothing stands at this position",
-                spec=self.spec.name,
-                found=repr(at),
-                due=f"a position of {', '.join(sorted(names))}, or a node of the graph",
-            )
+            raise self._absent(at, names)
         return found
 
 
