@@ -71,7 +71,9 @@ def moved(spec: Spec, graph: Dependence, case: Any) -> Iterator[Pair]:
 
 def drawn(spec: Spec) -> tuple[Dependence, Any]:
     """A graph, and a case of its sizes and parameters."""
-    values = {p.name: 20 if p.name == "max_distance" else 2 for p in spec.parameters if p.integer}
+    values: dict[str, Any] = {
+        p.name: 20 if p.name == "max_distance" else 2 for p in spec.parameters if p.integer
+    }
     case = Draw(spec).case(extent(spec), seed=3, parameters=values)
     return dependence(spec, case.sizes, **values), case
 
@@ -197,9 +199,10 @@ def test_paths_are_counted(
      ("encoder_block", "time", lambda _: 11), ("convolution", "time", lambda _: 1)],
 )  # fmt: skip
 def test_sequential_operations(name: str, axis: str, work: Any) -> None:
+    taps, values = ({"taps": 2}, {"dilation": 1}) if name == "convolution" else ({}, {})
+    given: dict[str, Any] = dict(values)
     for n in (3, 4, 7):
-        found = dependence(name, {axis: n, **({"taps": 2} if name == "convolution" else {})},
-                           **({"dilation": 1} if name == "convolution" else {}))  # fmt: skip
+        found = dependence(name, {axis: n, **taps}, **given)
         assert found.sequential_operations() == work(n)
 
 

@@ -15,7 +15,8 @@ from attnverify.algebra.parameters import inside, lowest
 from attnverify.algebra.terms import Parameter, size_symbol
 from attnverify.errors import AttnverifyError
 from attnverify.flow.cost import shown
-from attnverify.flow.graph import CHANNELS, Dependence, dependence
+from attnverify.flow.edges import CHANNELS
+from attnverify.flow.graph import Dependence, dependence
 from attnverify.flow.length import maximum_path_length, sees_all, steps_alone
 from attnverify.flow.orders import Region, bounds, same_order
 from attnverify.flow.reach import Reach
