@@ -40,6 +40,8 @@ class Edges:
         self.spec, self.reader = spec, reader
         self.nodes: dict[Node, tuple[str, int]] = {}
         self.edges: dict[tuple[Node, Node], tuple[int, bool]] = {}
+        # Of each tensor, the sizes of the indices that make up each of its positions.
+        self.joins: dict[str, list[list[int]]] = {}
         for entry in spec.inputs:
             self._declare(entry.tensor.name, reader.positions(entry), "input", 0)
             reader.supports[entry.tensor.name] = (reader.positions(entry), EVERYWHERE)
@@ -95,14 +97,17 @@ class Edges:
 
     def _node(self, name: str, at: Position) -> Node:
         """A tensor at indices: those of a product axis are one position, in row-major order."""
-        found: list[int] = []
+        if name not in self.joins:
+            places = self.spec.heads[name].places if name in self.spec.heads else ()
+            split = [place if isinstance(place, tuple) else (place,) for place in places]
+            told = [[self.reader.length(i) for i in parts if self._told(i)] for parts in split]
+            self.joins[name] = [sizes for sizes in told if sizes]
+        joins = self.joins[name]
+        if all(len(sizes) == 1 for sizes in joins):
+            return name, at
         rest = iter(at)
-        for place in self.spec.heads[name].places if name in self.spec.heads else ():
-            parts = [i for i in (place if isinstance(place, tuple) else (place,)) if self._told(i)]
-            if parts:
-                sizes = [self.reader.length(index) for index in parts]
-                found.append(int(np.ravel_multi_index([next(rest) for _ in parts], sizes)))
-        return name, (*found, *rest)
+        parts = (([next(rest) for _ in sizes], sizes) for sizes in joins)
+        return name, tuple(int(np.ravel_multi_index(part, sizes)) for part, sizes in parts)
 
     def _told(self, index: Index) -> bool:
         return index.axis.name in self.reader.along
