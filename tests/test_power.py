@@ -44,11 +44,6 @@ def judged(spec: str, kind: str = "causal", fault: str = "", **settings: Any) ->
     return av.check(forward, spec, **{"vjp": backward, **settings})
 
 
-def compared(report: Report) -> list[Verdict]:
-    """The comparisons with the oracle."""
-    return [verdict for verdict in report.verdicts if verdict.compares]
-
-
 def power(verdict: Verdict) -> dict[str, str]:
     return dict(verdict.evidence["power"])
 
@@ -58,7 +53,7 @@ EVERY = dict.fromkeys(("scale 1 %", "scale 0.3 %", "leaked key", "dropped key"),
 
 def test_in_float32_every_fault_that_applies_would_have_been_caught() -> None:
     report = judged("causal", cases=14).raise_if_refuted()
-    forward, *backward = compared(report)
+    forward, *backward = report.comparisons
     assert power(forward) == {**EVERY, "missing row": "does not apply"}
     assert [power(one) for one in backward] == [{**EVERY, "missing row": "caught"}] * 3
     assert "would have caught: scale 1 %, scale 0.3 %, leaked key, dropped key" in forward.detail
@@ -66,7 +61,7 @@ def test_in_float32_every_fault_that_applies_would_have_been_caught() -> None:
 
 def test_where_nothing_is_hidden_no_key_can_leak() -> None:
     report = judged("global", kind="full", cases=12).raise_if_refuted()
-    assert [power(one)["leaked key"] for one in compared(report)] == ["does not apply"] * 4
+    assert [power(one)["leaked key"] for one in report.comparisons] == ["does not apply"] * 4
 
 
 def test_a_spec_without_a_softmax_is_asked_for_what_it_has() -> None:
@@ -86,7 +81,7 @@ def test_a_spec_without_a_softmax_is_asked_for_what_it_has() -> None:
 def test_a_comparison_that_would_have_caught_nothing_is_undecided() -> None:
     """With one key the weights are 1 whatever the scores: any scale would have passed."""
     report = judged("global", kind="full", sizes={"keys": 1})
-    statuses = {v.name.split()[1]: v.status for v in compared(report)}
+    statuses = {v.name.split()[1]: v.status for v in report.comparisons}
     assert statuses == {
         "O": Status.UNDECIDED, "dQ": Status.UNDECIDED, "dK": Status.UNDECIDED, "dV": Status.HELD,
     }  # fmt: skip
@@ -97,7 +92,7 @@ def test_a_comparison_that_would_have_caught_nothing_is_undecided() -> None:
 
 def test_what_is_caught_is_refuted_when_it_is_there() -> None:
     report = judged("causal", fault="scale 0.3 %", cases=9)
-    assert {v.status for v in report.verdicts} == {Status.REFUTED}
+    assert {v.status for v in report.comparisons} == {Status.REFUTED}
 
 
 def test_a_kept_case_is_asked_for_its_own_fault_alone(tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_kept_case_is_asked_for_its_own_fault_alone(tmp_path: Path) -> None:
 def test_a_scale_off_by_less_than_a_rounding_is_seen_by_many_draws_together() -> None:
     settings: dict[str, Any] = {"dtypes": ("bfloat16",), "profile": "strict"}
     right = judged("causal", **settings).raise_if_refuted()
-    assert {power(v)["scale 0.3 %"] for v in compared(right)} == {"caught"}
+    assert {power(v)["scale 0.3 %"] for v in right.comparisons} == {"caught"}
     told = right.verdicts[0].evidence["filters"]["temperature"]
     assert abs(told["amplitude"]) < 3 * told["spread"]
     wrong = judged("causal", fault="scale 0.3 %", vjp=None, **settings)
