@@ -28,6 +28,7 @@ from attnverify.equations import Equation, Statement
 from attnverify.rounding.apart import apart, shared_sums
 from attnverify.rounding.composed import composed
 from attnverify.rounding.distributed import distributed
+from attnverify.rounding.divided import by_last_division
 from attnverify.rounding.features import by_elu, by_values
 from attnverify.rounding.parts import Form, joint, read_again
 from attnverify.spec import Spec
@@ -57,6 +58,7 @@ def forms(spec: Spec, *, backward: bool, logarithmic: bool = False) -> tuple[For
         further.append(replace(_with_scores(kept, whole.outputs), enlarge=False))
     if not softmaxes(named):
         further += [apart(whole), distributed(whole)]
+        further += [by_last_division(named)] if backward else []
     return (plain, *(form for form in further if form is not None))
 
 
