@@ -1,0 +1,1 @@
+"""How gradients and information flow through a spec: Jacobians, paths, cost, theory, training."""
