@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -10,21 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (x, y) in order, with a band from `low` to `high` where there is a spread.
-
-    >>> Curve("elman", [1, 2], [0.5, 0.25]).y
-    (0.5, 0.25)
-    """
+    """Points (x, y) in order, with a band from `low` to `high` where there is a spread."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
-    def __post_init__(self) -> None:
-        for name in ("x", "y", "low", "high"):
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+    @classmethod
+    def of(cls, name: str, x: Any, y: Any, low: Any = (), high: Any = ()) -> Curve:
+        """The curve through any sequences of numbers, arrays included.
+
+        >>> Curve.of("elman", [1, 2], [0.5, 0.25]).y
+        (0.5, 0.25)
+        """
+        x, y, low, high = (tuple(float(v) for v in values) for values in (x, y, low, high))
+        return cls(name, x, y, low, high)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _scale(value: Any) -> Scale:
 
 
 def _curve(value: Any) -> Curve:
-    curve = Curve(
+    curve = Curve.of(
         str(value["name"]), value["x"], value["y"], value.get("low", ()), value.get("high", ())
     )
     if len(curve.x) != len(curve.y) or any(
