@@ -1,1 +1,1 @@
-"""How gradients and information flow through a spec: Jacobians, paths, cost, theory, training."""
+"""How information and gradients flow through a spec, and what computing it costs."""
