@@ -43,9 +43,7 @@ def formula(spec: str) -> Verdict:
         product = total(mul(Q[b, h, i, channel], K[b, h, key, channel]), over=channel)
         return exp(product / sqrt(k.axis.size))
 
-    right = total(
-        mul(grown(j, k), inverse(total(grown(l, m), over=l)), V[b, h, j, c]), over=j
-    )
+    right = total(mul(grown(j, k), inverse(total(grown(l, m), over=l)), V[b, h, j, c]), over=j)
     return settled(Statement("formula", "equal", whole, whole.heads["O"], right), "formula")
 
 

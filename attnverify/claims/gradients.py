@@ -21,7 +21,7 @@ from attnverify.verdict.figure import Curve, Figure, Scale
 LENGTH, WIDTH, DRAWS = 64, 16, 12
 SETTING = f"{LENGTH} positions, width {WIDTH}, weights of variance gain^2 / fan-in"
 DISTANCE = Scale("distance t - s, in positions")
-NORM = Scale("spectral norm of d output_t / d input_s", log=True)
+NORM = Scale("norm of d output_t / d input_s", log=True)
 
 
 @cache
@@ -42,7 +42,7 @@ def _spec(name: str) -> Spec:
 def figure(title: str, found: Mapping[str, Profile], note: str = "") -> dict[str, Any]:
     """The curves of some profiles, as evidence."""
     curves = tuple(_curve(name, one) for name, one in found.items())
-    told = f"{DRAWS} draws; median, and quartiles as a band; {note or SETTING}"
+    told = f"{DRAWS} draws; spectral norms, median, and quartiles as a band; {note or SETTING}"
     return {"figure": Figure(title, DISTANCE, NORM, curves, told).plain()}
 
 
@@ -70,7 +70,7 @@ def decoder() -> Verdict:
     """The decoder of Bahdanau et al. 2015 with its contexts, and with the same contexts cut off."""
     with_it = measured("seq2seq_attention")
     cut = measured("seq2seq_attention", values=(("C_f", 0.0), ("C_r", 0.0)))
-    least = [float(one.spectral.min(axis=1).min()) for one in (with_it,)][0]
+    least = float(with_it.spectral.min())
     most = float(cut.spectral.min(axis=1).max())
     found = {
         "with attention": with_it, "contexts cut off": cut, "seq2seq": measured("seq2seq"),
@@ -124,13 +124,15 @@ def recurrent_loses(name: str, **choices: Any) -> Verdict:
     }
     one = measured(name, **choices)
     share = one.spectral[:, 0] / one.spectral[:, -1]
-    told = ", ".join(f"{key} {value}" for key, value in choices.items()) or "gain 1"
+    named = {**choices, **dict(choices.get("values", ()))}
+    named.pop("values", None)
+    told = ", ".join(f"{key} {value}" for key, value in named.items()) or "gain 1"
     return met(
         bool((share < 1e-3).all()), "loses",
         f"{LENGTH - 1} positions back between {share.min():.1e} and {share.max():.1e} of the "
         "nearest gradient arrives",
         cases=DRAWS, scope=f"{name}, {told}; {SETTING}",
-        evidence=figure("What gain and initialisation change in recurrent networks", found),
+        evidence={} if choices else figure("What gain and initialisation change", found),
     )  # fmt: skip
 
 
@@ -154,14 +156,15 @@ def skips(deepest: int = 8, draws: int = 8) -> Verdict:
     plain, kept = last["attention"], last["attention with skips"]
     picture = Figure(
         "The newest input's gradient by depth", Scale("layers", log=True),
-        Scale("spectral norm of d output_t / d input_t", log=True), tuple(curves),
+        Scale("norm of d output_t / d input_t", log=True), tuple(curves),
         f"{draws} draws; median, and quartiles as a band; {length} positions, width 8, gain 1",
     )  # fmt: skip
     return met(
         kept.min() > plain.max(), "skips",
         f"through {depths[-1]} layers at least {kept.min():.1e} arrives with skips, at most "
         f"{plain.max():.1e} without: causal attention without skips ends at its first position",
-        cases=draws * len(depths) * len(kinds), scope=f"{depths[-1]} layers, causal, gain 1, width 8",
+        cases=draws * len(depths) * len(kinds),
+        scope=f"{depths[-1]} layers, causal, gain 1, width 8",
         evidence={"figure": picture.plain()},
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def steps_apart(*specs: str) -> Verdict:
     """
     wrong, count = [], 0
     for spec in specs:
-        choices = {"dilation": 1} if spec == "convolution" else {}
+        choices: dict[str, Any] = {"dilation": 1} if spec == "convolution" else {}
         for n in LENGTHS:
             whole = load(spec, **choices)
             sizes = {"time": n, **({"taps": 3} if spec == "convolution" else {})}
@@ -81,8 +81,9 @@ def constant_depth(spec: str = "global", **choices: Any) -> Verdict:
     return met(
         len(set(depths.values())) == 1, "depth",
         f"{spec}: " + ", ".join(f"{v} at n = {n}" for n, v in depths.items()),
-        cases=len(LENGTHS), scope="as the equations are written; a sum or a softmax is one operation",
-        evidence={"figure": figure.plain()},
+        cases=len(LENGTHS),
+        scope="as the equations are written; a sum or a softmax is one operation",
+        evidence={"figure": figure.plain()} if spec == "global" else {},
     )  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def receptive_fields() -> Verdict:
     due = [min(16, layers * (w - 1) + 1) for w, layers in cases]
     return met(
         found == due, "receptive field",
-        f"positions seen: {found}, due {due}", cases=len(cases), scope="16 positions, causal windows",
+        f"positions seen: {found}, due {due}",
+        cases=len(cases), scope="16 positions, causal windows",
     )  # fmt: skip
 
 

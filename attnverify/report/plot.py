@@ -10,7 +10,7 @@ from attnverify.report.words import line
 from attnverify.verdict.figure import Curve, Figure, Scale, finite
 
 WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 64, 8, 10, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 10, 44
 MOST_TICKS, MOST_CURVES, MOST_POINTS, MARKS, LABEL = 7, 12, 2000, 12, 80
 
 

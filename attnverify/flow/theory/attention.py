@@ -181,8 +181,10 @@ def saturation(draws: int = 200, seed: int = 0, *, slack: float = 1.0) -> Verdic
         f"{draws} draws of {keys} scores",
         {"1/2": 0.5},
     )
+    told = f"the median norm goes from {middle.max():.3g} at most to {middle[-1]:.2g} at scale 128"
     return replace(
         verdict,
+        detail=verdict.detail or told,
         name="large logits saturate: the softmax Jacobian is at most 2 (n - 1) exp(-gap)",
         cases=int(got.size), scope=f"{keys} keys, scores of scale 1/4 to 128",
         evidence={**verdict.evidence, "figure": figure.plain()},
