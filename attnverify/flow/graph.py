@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,7 +53,9 @@ class Dependence:
     A node has `kind` (input, initial, assigned), an edge `hop` (0 or 1) and `mask` (a predicate
     alone reads it). `along` are the axes whose positions are told apart. A position is a number, or
     a tuple of them where inputs or outputs lie along several axes, and stands for each of `inputs`,
-    or every output, there; a node stands for itself.
+    or every output, there; a node stands for itself. `parameters` are the values that chose among a
+    family and those that masks were decided at; `undecided` are predicates that these do not
+    decide, as those about inputs, which are taken to hold wherever they may.
     """
 
     spec: Spec
@@ -61,6 +63,8 @@ class Dependence:
     along: tuple[str, ...]
     graph: nx.DiGraph[Node]
     inputs: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    undecided: tuple[str, ...] = ()
 
     def sources(self, at: int | Position | Node | None = None) -> tuple[Node, ...]:
         """The inputs at a position, or at any."""
@@ -159,6 +163,10 @@ class Dependence:
         seen = np.isfinite(self.layer.times(layers).hops)
         return int(seen.sum(axis=1).max(initial=0))
 
+    def reading(self, inputs: Iterable[str]) -> Dependence:
+        """The same graph with paths that start from other inputs."""
+        return replace(self, inputs=_inputs(self.spec, inputs))
+
     @cached_property
     def layer(self) -> Reach:
         """Hops through this one layer, from each input position to each output position."""
@@ -246,7 +254,15 @@ def dependence(
     graph = _Graph(whole, Reader(whole.name, sized, frozenset(axes)))
     for statement in whole.equations:
         graph.add(statement)
-    return Dependence(whole, sized, axes, graph.made(), _inputs(whole, inputs))
+    return Dependence(
+        whole,
+        sized,
+        axes,
+        graph.made(),
+        _inputs(whole, inputs),
+        parameters,
+        tuple(sorted(graph.reader.undecided)),
+    )
 
 
 def _inputs(spec: Spec, wanted: Iterable[str] | None) -> tuple[str, ...]:
@@ -321,12 +337,14 @@ class _Graph:
         if isinstance(statement, Recurrence):
             for name, value in statement.initial:
                 self._initial(statement, name, value)
+            self.reader.settle(statement)
         for equation in equations_of(statement):
             head = self.reader.positions(equation.head)
             self._declare(equation.name, head, "assigned", 1)
             found = self.reader.expr(equation.body)
-            gone = [index for index in found.support.dims if index not in head]
-            self.reader.supports[equation.name] = (head, found.support.some(gone))
+            if not isinstance(statement, Recurrence):
+                gone = [index for index in found.support.dims if index not in head]
+                self.reader.supports[equation.name] = (head, found.support.some(gone))
             for read in found.reads:
                 for source, target in self._pairs(read, head):
                     reader = self._node(equation.name, target)

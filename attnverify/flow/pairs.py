@@ -51,6 +51,37 @@ def count(where: Predicate, row: Index, column: Index) -> sympy.Expr:
     return found
 
 
+def distances(
+    where: Predicate, row: Index, column: Index
+) -> tuple[sympy.Expr | None, sympy.Expr | None] | None:
+    """The least and the largest column - row at which a predicate holds, if it says nothing else.
+
+    None for a side without bound, and None alone where the predicate is not a band of distances.
+
+    >>> from attnverify.notation import axes
+    >>> (time,) = axes("time")
+    >>> i, j = time["i"], time["j"]
+    >>> distances((j <= i) & (j >= i - 2), i, j)
+    (-2, 0)
+    """
+    ways = _alternatives(where)
+    if len(ways) != 1 or any(isinstance(p, Compare) and p.op == "!=" for p in ways[0]):
+        return None
+    band = _Band(row, column)
+    try:
+        for part in ways[0]:
+            band.narrow(part, where)
+    except SpecError:
+        return None
+    if any(len(bounds[side]) > 1 for bounds in (band.low, band.high) for side in ("row", "column")):
+        return None
+    least, most = band.low.get("distance"), band.high.get("distance")
+    return (
+        None if least is None else sympy.Max(*least),
+        None if most is None else sympy.Min(*most),
+    )
+
+
 def count_at(
     where: Predicate, sizes: Mapping[str, int], row: Index, column: Index, spec: str = ""
 ) -> int:
@@ -224,4 +255,4 @@ def _unlike(where: Predicate, found: str) -> SpecError:
     )
 
 
-__all__ = ["count", "count_at", "settled"]
+__all__ = ["count", "count_at", "distances", "settled"]

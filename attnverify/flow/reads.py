@@ -8,6 +8,7 @@ asks of inputs is not known, so that it may hold everywhere.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,7 @@ from attnverify.algebra.terms import (
     symbol_axis,
     symbol_index,
 )
+from attnverify.equations import Recurrence
 from attnverify.errors import ParameterError, ShapeError
 from attnverify.flow.places import EVERYWHERE, NOWHERE, Array, Places
 
@@ -88,7 +90,11 @@ class Reader:
 
     def __init__(self, name: str, sizes: Mapping[str, int], along: frozenset[str]) -> None:
         self.name, self.sizes, self.along = name, sizes, along
+        # Predicates that were taken to hold everywhere.
         self.supports: dict[str, tuple[tuple[Index, ...], Places]] = {}
+        # The same of a state one step before, at the position of the step.
+        self.before: dict[str, tuple[tuple[Index, ...], Places]] = {}
+        self.undecided: set[str] = set()
         self._slots = itertools.count()
 
     def positions(self, entry: Entry) -> tuple[Index, ...]:
@@ -107,6 +113,45 @@ class Reader:
             )
         return size
 
+    # Recurrences
+
+    def settle(self, rec: Recurrence) -> None:
+        """Find where the states of a recurrence may differ from 0, from the first step on.
+
+        Each pass goes one step further, so that there are no more than there are steps.
+        """
+        begun = {name: self.expr(value).support for name, value in rec.initial}
+        for step in rec.steps:
+            self.supports[step.name] = (self.positions(step.head), NOWHERE)
+        moving = True
+        while moving:
+            for name, first in begun.items():
+                head, support = self.supports[name]
+                self.before[name] = (head, self._shifted(rec, head, support, first))
+            moving = False
+            for step in rec.steps:
+                head, known = self.supports[step.name]
+                found = self._over(head, self.expr(step.body).support)
+                moving = moving or bool((found.array & ~known.over(head)).any())
+                self.supports[step.name] = (head, found)
+
+    def _over(self, head: tuple[Index, ...], support: Places) -> Places:
+        """Places over all of a head's positions and nothing else."""
+        shape = tuple(self.length(index) for index in head)
+        kept = support.some(index for index in support.dims if index not in head)
+        return Places(np.broadcast_to(kept.over(head), shape), head)
+
+    def _shifted(
+        self, rec: Recurrence, head: tuple[Index, ...], support: Places, first: Places
+    ) -> Places:
+        """Where the step before is not 0, at each step; at the first one, the initial value."""
+        spot = head.index(rec.along)
+        steps = np.moveaxis(self._over(head, support).array, spot, 0)
+        rest = (*head[:spot], *head[spot + 1 :])
+        begin = self._over(rest, first).array[None]
+        order = [steps[1:], begin] if rec.reverse else [begin, steps[:-1]]
+        return Places(np.moveaxis(np.concatenate(order), 0, spot), head)
+
     # Predicates
 
     def possible(self, where: Predicate) -> Places:
@@ -122,7 +167,8 @@ class Reader:
                     one = self.possible(part)
                     found = found & one if isinstance(where, All) else found | one
                 return found
-        return EVERYWHERE  # it reads inputs: nothing is known
+        self.undecided.add(str(where))  # it reads inputs, or counts: nothing is known
+        return EVERYWHERE
 
     def _compared(self, op: str, difference: sympy.Expr) -> Places:
         """Where a difference of scalars stands to 0 as told."""
@@ -137,7 +183,7 @@ class Reader:
                 "a mask depends on a parameter that is left open",
                 spec=self.name,
                 found=", ".join(sorted(open_names)),
-                hint=f"give it a value: {sorted(open_names)[0]}=...",
+                hint=f"give it a value: {min(open_names)}=...",
             )
         places = np.ix_(*(np.arange(self.length(i)) for i in indices)) if indices else ()
         values = dict(zip(indices, places, strict=True))
@@ -163,9 +209,7 @@ class Reader:
             case Entry():
                 return self._entry(expr)
             case Previous(entry):
-                at = self.positions(entry)
-                read = Read(entry.tensor.name, at, EVERYWHERE, hop=True, earlier=True)
-                return Value(EVERYWHERE, (read,))
+                return self._previous(entry)
             case Add(terms):
                 values = [self.expr(term) for term in terms]
                 return Value(_either(v.support for v in values), _all_reads(values))
@@ -191,6 +235,12 @@ class Reader:
         head, support = self.supports[entry.tensor.name]
         support = support.renamed(dict(zip(head, at, strict=True)))
         return Value(support, (Read(entry.tensor.name, at, support),))
+
+    def _previous(self, entry: Entry) -> Value:
+        at = self.positions(entry)
+        head, support = self.before[entry.tensor.name]
+        support = support.renamed(dict(zip(head, at, strict=True)))
+        return Value(support, (Read(entry.tensor.name, at, support, hop=True, earlier=True),))
 
     def _apply(self, name: str, arguments: tuple[Expr, ...]) -> Value:
         values = [self.expr(argument) for argument in arguments]
@@ -245,10 +295,8 @@ def _placed(body: Expr, index: Index) -> bool:
     factors = body.factors if isinstance(body, Mul) else (body,)
     where = conjunction(*(f.where for f in factors if isinstance(f, Indicator)))
     parts = where.parts if isinstance(where, All) else (where,)
-    return any(
-        isinstance(part, Compare) and part.op == "==" and index in {**free(part.left), **free(part.right)}
-        for part in parts
-    )  # fmt: skip
+    equal = [part for part in parts if isinstance(part, Compare) and part.op == "=="]
+    return any(index in {**free(part.left), **free(part.right)} for part in equal)
 
 
 def _whole(value: sympy.Expr, at: Mapping[Index, Array]) -> tuple[Array, int]:
@@ -263,11 +311,9 @@ def _whole(value: sympy.Expr, at: Mapping[Index, Array]) -> tuple[Array, int]:
         return above // below, 1
     if value.is_Add or value.is_Mul:
         parts = [_whole(part, at) for part in value.args]
-        below = int(
-            sympy.prod(q for _, q in parts) if value.is_Mul else sympy.ilcm(*(q for _, q in parts))
-        )
         if value.is_Mul:
-            return _multiplied([p for p, _ in parts]), below
+            return _multiplied(p for p, _ in parts), math.prod(q for _, q in parts)
+        below = math.lcm(*(q for _, q in parts))
         return sum((p * (below // q) for p, q in parts), np.asarray(0)), below
     if value.is_Pow and value.exp.is_Integer and value.exp > 0:
         above, below = _whole(value.base, at)
