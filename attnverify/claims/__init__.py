@@ -19,8 +19,9 @@ LEDGER: tuple[tuple[str, str, tuple[Claim, ...]], ...] = (
     (
         "Reach",
         (
-            "Through how many steps information travels, and how many of them follow one another. A "
-            "step leaves the position that it reads: it sums over positions, or reads the step before."
+            "Through how many steps information travels, and how many of them follow one "
+            "another. A step leaves the position that it reads: it sums over positions, or reads "
+            "the step before."
         ),
         reach.CLAIMS,
     ),
@@ -40,8 +41,9 @@ LEDGER: tuple[tuple[str, str, tuple[Claim, ...]], ...] = (
     (
         "Long sequences",
         (
-            "A small experiment: networks of equal size, compiled from their specs, learn two tasks of "
-            "memory. An experiment may go either way, so none of these verdicts fails the report."
+            "A small experiment: networks of equal size, compiled from their specs, learn two "
+            "tasks of memory. An experiment may go either way, so none of these verdicts fails the "
+            "report."
         ),
         learning.CLAIMS,
     ),

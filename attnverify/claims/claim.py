@@ -75,3 +75,10 @@ def met(holds: object, name: str, detail: str, **more: object) -> Verdict:
     """
     status = Status.HELD if holds else Status.REFUTED
     return Verdict(name, status, detail, **more)  # type: ignore[arg-type]  # the fields of Verdict
+
+
+def all_of(*found: Verdict) -> Verdict:
+    """One verdict of several: as weak as the weakest."""
+    order = (Status.REFUTED, Status.UNDECIDED, Status.HELD, Status.PROVED)
+    worst = min(found, key=lambda verdict: order.index(verdict.status))
+    return replace(worst, detail="; ".join(dict.fromkeys(verdict.detail for verdict in found)))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-from attnverify.claims.claim import Claim
+from attnverify.claims.claim import Claim, all_of
 from attnverify.claims.definition import asked
 from attnverify.lattice import edges, judge
 from attnverify.verdict import Status, Verdict
@@ -49,13 +48,6 @@ def one_family(names: Iterable[str] = MEMBERS) -> Verdict:
 def sources_in_any_order() -> Verdict:
     """Whether a translating decoder reads its source as a set, as bare cross-attention does."""
     return asked("permutation equivariance", "seq2seq_attention")
-
-
-def all_of(*found: Verdict) -> Verdict:
-    """One verdict of several: as weak as the weakest."""
-    order = (Status.REFUTED, Status.UNDECIDED, Status.HELD, Status.PROVED)
-    worst = min(found, key=lambda verdict: order.index(verdict.status))
-    return replace(worst, detail="; ".join(dict.fromkeys(verdict.detail for verdict in found)))
 
 
 CLAIMS: tuple[Claim, ...] = (
