@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.terms import Entry, Index
 from attnverify.check.judge import Answers, Judge
-from attnverify.compare import WIDTHS, within
+from attnverify.compare import WIDTHS, at_most, within
 from attnverify.dtypes import float_type
+from attnverify.equations import place_axis
 from attnverify.errors import ParameterError, RefutedError
 from attnverify.inputs import Case, Support, cases, supported
 from attnverify.library import load
@@ -30,6 +31,8 @@ from attnverify.subjects import subject
 from attnverify.verdict import Status, Verdict
 
 Array = NDArray[Any]
+# What some thousand operations in float64 may add to a bound that a test computes.
+OWN = 2.0**-40
 Order: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
 
 # The first case of a spec compiles it, which says nothing about the subject; what Hypothesis would
@@ -67,6 +70,26 @@ class Bounded:
     def only(self, axis: str, place: int) -> Bounded:
         """The one place of an axis, which stays as an axis of size one."""
         return self.permuted(axis, [place])
+
+    def summed(self, axis: str) -> Bounded:
+        """The sum over an axis; its errors may add up."""
+        at = self.axes.index(axis)
+        left = (*self.axes[:at], *self.axes[at + 1 :])
+        return Bounded(self.value.sum(axis=at), self.sigma.sum(axis=at), left)
+
+    def norms(self, axis: str) -> Bounded:
+        """The Euclidean norm at each place of an axis, over all other axes."""
+        at = self.axes.index(axis)
+        value, sigma = (
+            np.moveaxis(x, at, 0).reshape(x.shape[at], -1) for x in (self.value, self.sigma)
+        )
+        return Bounded(np.linalg.norm(value, axis=1), np.linalg.norm(sigma, axis=1), (axis,))
+
+    def at_most(self, bound: Array) -> None:
+        """Raise RefutedError where an entry exceeds a bound by more than rounding may."""
+        __tracebackhide__ = True
+        limit = bound * (1 + OWN) + WIDTHS * self.sigma
+        _demand(at_most("the property", self.value, limit, self.axes))
 
     def equals(self, due: Bounded | float, *, where: Array | None = None) -> None:
         """Raise RefutedError unless each entry, those of `where`, is as due within both bounds."""
@@ -153,12 +176,33 @@ class Trial:
     def backward_agrees(self, case: Case) -> None:
         """Raise RefutedError unless every entry of each gradient is as due; skips without one."""
         __tracebackhide__ = True
+        self._look(case)
+        _demand(*self._verdicts(self._judge.ask(case), "backward"))
+
+    def gradient(self, case: Case, name: str) -> Bounded:
+        """The subject's gradient by an input, for the case's cotangents; skips without one."""
+        __tracebackhide__ = True
+        self._look(case)
+        whole = self._judge.whole
+        arrays = {**case.arrays, **self._judge.seeds(case)}
+        expected = whole.expected(arrays, case.parameters, case.seed, case.sizes)
+        if expected.reason:
+            reject()
+        due = expected.dues[whole.gradients[name]]
+        _, found = self._judge.subject.backward(case.arrays, case.cotangents, case.parameters)
+        got = found[name]
+        if got is None:
+            return Bounded(np.zeros(due.value.shape), _wide(due.sigma), due.axes)
+        inward = self._judge.subject.plan.layout.at(case.arrays).inward(name, got, case.sizes)
+        return Bounded(_wide(inward), _wide(due.sigma), due.axes)
+
+    def _look(self, case: Case) -> None:
+        """Skip the test where the backward pass cannot be asked."""
         if not self._looked:
             self._judge.look(case)
             self._looked = True
         if self._judge.no_backward:
             pytest.skip(self._judge.no_backward)
-        _demand(*self._verdicts(self._judge.ask(case), "backward"))
 
     def _verdicts(self, answers: Answers, side: str) -> list[Verdict]:
         found = [v for name, v in answers.verdicts.items() if name.startswith(side)]
@@ -189,6 +233,47 @@ class Trial:
             for place in places:
                 found[name] = np.take(found[name], order, place)
         return replace(case, arrays=found)
+
+    # ---- Flow: gradients of one position of the output
+
+    def seeded(self, case: Case) -> tuple[int, Case]:
+        """A position of the output, and the case with cotangents at that position alone.
+
+        ParameterError where the output runs along no sequence.
+        """
+        at, axis = self._sequence()
+        position = case.seed % case.sizes[axis]
+        found = {name: np.zeros_like(array) for name, array in case.cotangents.items()}
+        name = self.spec.outputs[0]
+        place = (slice(None),) * at + (position,)
+        found[name][place] = case.cotangents[name][place]
+        return position, replace(case, cotangents=found)
+
+    def cotangent(self, case: Case) -> Bounded:
+        """The cotangent of the first output, in which there is no error."""
+        name = self.spec.outputs[0]
+        value = _wide(case.cotangents[name])
+        axes = tuple(place_axis(place).name for place in self.spec.heads[name].places)
+        return Bounded(value, np.zeros_like(value), axes)
+
+    def later(self, case: Case, name: str, position: int) -> Array:
+        """Where an input lies at positions after one of the output."""
+        found = np.zeros(case.arrays[name].shape, dtype=bool)
+        for axis in ("keys", "time", "queries"):
+            for at in self.axis(axis).get(name, ()):
+                np.moveaxis(found, at, 0)[position + 1 :] = True
+        return found
+
+    def _sequence(self) -> tuple[int, str]:
+        """At which dimension the first output runs along a sequence, and along which axis."""
+        head = self.spec.heads[self.spec.outputs[0]]
+        for axis in ("queries", "time"):
+            for at in _dimensions(head, axis):
+                return at, axis
+        raise ParameterError(
+            "flow is measured from one position of a sequence to another",
+            spec=self.spec.name, found=str(head), due="an axis of queries or time by itself",
+        )  # fmt: skip
 
     def only(self, case: Case, axis: str, place: int) -> Case:
         """The case cut down to one place of an axis; not drawn where no such size is taken."""
