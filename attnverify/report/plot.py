@@ -87,6 +87,9 @@ def plot(value: object) -> Plot | None:
     up = _span([*tall, *figure.lines.values()], figure.y, HEIGHT - BOTTOM, TOP)
     if across is None or up is None:
         return None
+    drawn = tuple(_drawn(curve, n, across, up) for n, curve in enumerate(curves))
+    if not any(curve.marks for curve in drawn):
+        return None
     return Plot(
         title=line(figure.title, LABEL),
         note=line(figure.note),
@@ -94,7 +97,7 @@ def plot(value: object) -> Plot | None:
         y_label=_label(figure.y),
         x_ticks=_ticks(across),
         y_ticks=_ticks(up),
-        curves=tuple(_drawn(curve, n, across, up) for n, curve in enumerate(curves)),
+        curves=drawn,
         lines=tuple(
             (line(name, LABEL), at)
             for name, v in list(figure.lines.items())[:MOST_CURVES]
