@@ -405,7 +405,7 @@ CLAIMED = {"kind": "claims", "description": "What is said."}
 
 
 def shown(**evidence: Any) -> str:
-    verdict = Verdict("decays", "HELD", evidence=evidence)
+    verdict = Verdict("decays", Status.HELD, evidence=evidence)
     return render_html(Report((Section("Gradients", (verdict,), figures=CLAIMED),)))
 
 

@@ -16,8 +16,8 @@ from attnverify.cli import app
 from attnverify.report import render_html
 from attnverify.verdict import Report, Status, Verdict
 
-HELD = Verdict("x", "HELD", "so", scope="here")
-FALSE = Verdict("x", "REFUTED", "not so", scope="here", expected=True)
+HELD = Verdict("x", Status.HELD, "so", scope="here")
+FALSE = Verdict("x", Status.REFUTED, "not so", scope="here", expected=True)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_claim_is_judged_in_its_own_direction(
 
 
 def test_several_verdicts_are_as_weak_as_the_weakest() -> None:
-    proved = Verdict("p", "PROVED", "sure")
+    proved = Verdict("p", Status.PROVED, "sure")
     assert all_of(proved, HELD).status is Status.HELD
     assert all_of(proved, FALSE, HELD).status is Status.REFUTED
     assert all_of(proved, HELD).detail == "sure; so"

@@ -29,7 +29,8 @@ SETTING = Setting(8, 4, 3, 1, 0, Start())
      "encoder_block", "multi_head", "object_queries", "linear", "top_k"],
 )  # fmt: skip
 def test_every_kind_of_spec_has_a_flow(spec: str) -> None:
-    values = {"top_k": {"k": 2}, "encoder_block": {"eps": 1e-5}}.get(spec, {})
+    chosen: dict[str, dict[str, Any]] = {"top_k": {"k": 2}, "encoder_block": {"eps": 1e-5}}
+    values = chosen.get(spec, {})
     report = av.flow(spec, **SMALL, **values)
     assert report.ok
     assert report.verdicts[0].status is Status.HELD
