@@ -14,6 +14,7 @@ one hop for attention, t - s for a recurrence, and the number of layers for a st
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,7 +44,7 @@ CHANNELS = frozenset(
         "features", "taps", "buckets", "distances", "positions", "up", "across", "documents",
     ]
 )  # fmt: skip
-MOST_EDGES = 3_000_000
+MOST = 3_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +243,7 @@ def dependence(
     `along` names the axes whose positions are told apart, every axis but those of `CHANNELS` unless
     told; `inputs` the inputs that paths start from, every real one that has positions unless told.
     Raises ShapeError for a size that is missing or does not fit, ParameterError for a
-    parameter that a mask needs, or for a graph of more than three million edges.
+    parameter that a mask needs, or for a graph of more than three million nodes or edges.
 
     >>> found = dependence("causal", {"queries": 2, "keys": 2})
     >>> sorted(found.graph.predecessors(("O", (0,))))
@@ -388,15 +389,8 @@ class _Graph:
         """Where an equation reads an entry: the position that is read, and the reader's."""
         dims = tuple(dict.fromkeys((*head, *read.at)))
         where = read.where.some(index for index in read.where.dims if index not in dims)
+        self._room(dims, len(self.edges))
         shape = tuple(self.reader.length(index) for index in dims)
-        if len(self.edges) + np.prod(shape, dtype=float) > MOST_EDGES:
-            raise ParameterError(
-                "the dependence graph would have too many edges",
-                spec=self.spec.name,
-                found=", ".join(f"{d.axis.name} = {n}" for d, n in zip(dims, shape, strict=True)),
-                due=f"at most {MOST_EDGES} edges",
-                hint="give smaller sizes",
-            )
         at = [dims.index(index) for index in read.at]
         for place in np.argwhere(np.broadcast_to(where.over(dims), shape)).tolist():
             yield tuple(place[n] for n in at), tuple(place[: len(head)])
@@ -406,9 +400,21 @@ class _Graph:
         self.edges[source, target] = (min(hop, int(read.hop)), mask and read.mask)
 
     def _declare(self, name: str, at: tuple[Index, ...], kind: str, work: int) -> None:
+        self._room(at, len(self.nodes))
         lengths = (range(self.reader.length(index)) for index in at)
         places = itertools.product(*lengths)
         self.nodes.update({self._node(name, place): (kind, work) for place in places})
+
+    def _room(self, dims: tuple[Index, ...], known: int) -> None:
+        """Refuse positions of which there are too many for a graph."""
+        if known + math.prod(self.reader.length(index) for index in dims) > MOST:
+            raise ParameterError(
+                "the dependence graph would be too large",
+                spec=self.spec.name,
+                found=", ".join(f"{d.axis.name} = {self.reader.length(d)}" for d in dims),
+                due=f"at most {MOST} nodes and as many edges",
+                hint="give smaller sizes",
+            )
 
 
 def _before(name: str) -> str:
