@@ -43,17 +43,23 @@ def _projected(spec: Spec, one: Spec, *, residual: bool) -> Spec:
     model = Axis("model")
     letters = {index.name for head in one.heads.values() for index in head.indices}
     e = Index(unused("e", letters), model)
-    X = Tensor("X")
+    taken = set(one.heads)
+
+    def fresh(name: str) -> Tensor:
+        taken.add(found := unused(name, taken))
+        return Tensor(found)
+
+    X, Y = fresh("X"), fresh("Y")
     inputs = {entry.tensor.name: entry for entry in one.inputs}
     projections, weights = [], []
     for name in PROJECTED:
         head = inputs[name]
-        W = Entry(Tensor(f"W_{name}"), (e, *_rest(head)))
+        W = Entry(fresh(f"W_{name}"), (e, *_rest(head)))
         read = Entry(X, (*_along(head, spec), e))
         weights.append(W)
         projections.append(Equation(head, total(mul(read, W), over=e)))
     out = one.heads[one.outputs[0]]
-    W_O = Entry(Tensor("W_O"), (*_rest(out), e))
+    W_O = Entry(fresh("W_O"), (*_rest(out), e))
     written = (*_along(out, spec), e)
     over = [i for place in _rest(out) for i in (place if isinstance(place, tuple) else (place,))]
     value = total(mul(out, W_O), over=over)
@@ -62,8 +68,8 @@ def _projected(spec: Spec, one: Spec, *, residual: bool) -> Spec:
     return Spec(
         f"{spec.name}_layer",
         inputs=[Entry(X, (*_along(inputs["Q"], spec), e)), *weights, W_O, *others],
-        equations=[*projections, *one.equations, Equation(Entry(Tensor("Y"), written), value)],
-        outputs=["Y"],
+        equations=[*projections, *one.equations, Equation(Entry(Y, written), value)],
+        outputs=[Y],
         parameters=one.parameters,
         description=f"{spec.name} as a layer from X to Y.",
     )

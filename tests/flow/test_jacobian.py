@@ -16,6 +16,7 @@ from attnverify.compile.lower import lower
 from attnverify.compile.run import run
 from attnverify.compile.stack import stacked
 from attnverify.errors import ParameterError
+from attnverify.flow import jacobian
 from attnverify.flow.initial import Start, drawn, fan_in, sizes_of
 from attnverify.flow.jacobian import Jacobian, profile
 from attnverify.flow.layers import deep, layer
@@ -176,9 +177,7 @@ def _at(entry: Any, axis: str) -> int:
 
 def test_a_wrong_gradient_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = load("elman", activation="relu")
-    monkeypatch.setattr(
-        "attnverify.flow.jacobian.gradient", lambda _spec, wrt: gradient(wrong, wrt)
-    )
+    monkeypatch.setattr(jacobian, "gradient", lambda _spec, wrt: gradient(wrong, wrt))
     with pytest.raises(AssertionError, match="entries fail"):
         test_blocks_are_what_differences_say("elman", {"activation": "tanh"})
 

@@ -105,7 +105,7 @@ def test_what_no_prover_reaches_is_not_called_proved(monkeypatch: pytest.MonkeyP
 
 
 def test_a_formula_with_a_wrong_sign_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attnverify.flow.theory.attention.negative", lambda expr: expr)
+    monkeypatch.setattr(attention, "negative", lambda expr: expr)
     assert attention.score_path().status is Status.REFUTED
 
 
