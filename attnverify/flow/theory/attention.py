@@ -176,7 +176,7 @@ def saturation(draws: int = 200, seed: int = 0, *, slack: float = 1.0) -> Verdic
     figure = Figure(
         "Large logits saturate softmax",
         Scale("standard deviation of the scores", log=True),
-        Scale("norm of the softmax Jacobian, no unit", log=True),
+        Scale("norm of the Jacobian, no unit", log=True),
         (curve,),
         f"{draws} draws of {keys} scores",
         {"1/2": 0.5},
@@ -255,7 +255,7 @@ def variance(draws: int = 20_000, seed: int = 0, *, power: float = 1.0) -> Verdi
     figure = Figure(
         "The spread of scores with and without 1/sqrt(d)",
         Scale("key dimension d", log=True),
-        Scale("standard deviation of a score, no unit", log=True),
+        Scale("spread of a score, no unit", log=True),
         (
             Curve.of("q . k", widths, spread),
             Curve.of("q . k / sqrt(d)", widths, spread / np.sqrt(widths)),
@@ -307,7 +307,7 @@ def scaled(draws: int = 400, seed: int = 0) -> Verdict:
     figure = Figure(
         "What the scale keeps",
         Scale("key dimension d", log=True),
-        Scale("norm of the softmax Jacobian, no unit", log=True),
+        Scale("norm of the Jacobian, no unit", log=True),
         (Curve.of("with 1/sqrt(d)", widths, with_scale), Curve.of("without", widths, without)),
         f"median of {draws} rows of {keys} keys",
     )

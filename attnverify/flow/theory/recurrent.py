@@ -215,8 +215,8 @@ def exploding(draws: int = 1200, seed: int = 2) -> Verdict:
     return Verdict(
         "a largest singular value above 1/gamma suffices for exploding",
         status,
-        f"it is necessary, not sufficient: of {above} networks above 1/gamma, {shrunk} have a "
-        f"smaller gradient {STEPS - 1} steps back than at the last one; smallest {worst[0]:.2e} "
+        f"of {above} networks above 1/gamma, {shrunk} have a smaller "
+        f"gradient {STEPS - 1} steps back than at the last one; smallest {worst[0]:.2e} "
         f"({worst[1]})",
         cases=above,
         scope="gamma sigma_max(U) > 1",
