@@ -17,7 +17,7 @@ from attnverify.algebra.rewrite import with_scalars_in
 from attnverify.algebra.terms import size_symbol
 from attnverify.compile import compile  # noqa: A004  the fixed public name
 from attnverify.errors import AttnverifyError, ParameterError, SpecError
-from attnverify.flow import cost as costs
+from attnverify.flow import tally
 from attnverify.flow.cost import Cost, cost
 from attnverify.flow.pairs import count, count_at, distances
 from attnverify.inputs.draw import Draw
@@ -83,7 +83,7 @@ def test_the_cost_at_other_sizes(name: str, sizes: tuple[int, ...]) -> None:
 def test_a_wrong_rule_is_seen(
     kinds: dict[str, str], wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "KINDS", {**costs.KINDS, **kinds})
+    monkeypatch.setattr(tally, "KINDS", {**tally.KINDS, **kinds})
     assert wrong in differences(load("seq2seq_attention"), ROUNDS[0])
 
 
@@ -91,7 +91,7 @@ def test_a_wrong_contraction_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def flat(self: Any, labels: Any) -> sympy.Expr:
         return sympy.prod(size_symbol(x.partition("@")[2]) for x in set(labels) if "k@" not in x)
 
-    monkeypatch.setattr(costs._Space, "__call__", flat)
+    monkeypatch.setattr(tally.Space, "of", flat)
     assert "multiply_adds" in differences(load("global"), ROUNDS[0])
 
 
@@ -157,8 +157,21 @@ def test_visited_without_a_mask_is_all() -> None:
 
 @pytest.mark.parametrize("name", ["blocked", "padding", "dilated", "convolution", "documents"])
 def test_masks_without_a_closed_form_are_refused(name: str) -> None:
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match=r"no closed form|more than two positions"):
         cost(name, visited=True)
+
+
+MIXED: list[tuple[str, dict[str, Any]]] = [
+    ("softcap", {"ordered": True, "cap_before_mask": False}),  # hidden keys have weights too
+    ("delta_rule", {"form": "parallel"}),
+    ("rwkv4", {"form": "parallel"}),
+]
+
+
+@pytest.mark.parametrize(("name", "choices"), MIXED)
+def test_a_mask_that_some_sums_are_without_is_refused(name: str, choices: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="keep different pairs"):
+        cost(name, visited=True, **choices)
 
 
 queries, keys, batch = axes("queries keys batch")

@@ -71,7 +71,9 @@ def moved(spec: Spec, graph: Dependence, case: Any) -> Iterator[Pair]:
 
 def drawn(spec: Spec) -> tuple[Dependence, Any]:
     """A graph, and a case of its sizes and parameters."""
-    values = {p.name: 20 if p.name == "max_distance" else 2 for p in spec.parameters if p.integer}
+    values: dict[str, Any] = {
+        p.name: 20 if p.name == "max_distance" else 2 for p in spec.parameters if p.integer
+    }
     case = Draw(spec).case(extent(spec), seed=3, parameters=values)
     return dependence(spec, case.sizes, **values), case
 
@@ -126,38 +128,33 @@ def test_what_is_reached_changes(title: str) -> None:
 
 
 SQUARE = {"queries": 9, "keys": 9}
-# Spec, sizes, parameters; the largest path length, the layers that connect, the field of 1, 2 and
-# 3 layers.
-LENGTHS: list[tuple[str, dict[str, int], dict[str, Any], int, int, list[int]]] = [
-    ("global", SQUARE, {}, 1, 1, [9, 9, 9]),
-    ("causal", SQUARE, {}, 1, 1, [9, 9, 9]),
-    ("sliding_window", SQUARE, {"window": 3}, 4, 4, [3, 5, 7]),
-    ("sliding_window", SQUARE, {"window": 1}, 1, 1, [1, 1, 1]),
-    ("local", SQUARE, {"left": 2, "right": 1}, 8, 8, [4, 7, 9]),
-    ("blocked", SQUARE, {"block": 4}, 1, 1, [4, 4, 4]),
-    ("dilated", SQUARE, {"window": 3, "step": 2}, 2, 2, [3, 5, 5]),
-    ("elman", {"time": 9}, {}, 8, 1, [9, 9, 9]),
-    ("lstm", {"time": 9}, {}, 8, 1, [9, 9, 9]),
-    ("convolution", {"time": 9, "taps": 3}, {"dilation": 1}, 4, 4, [3, 5, 7]),
-    ("convolution", {"time": 9, "taps": 3}, {"dilation": 2}, 2, 2, [3, 5, 5]),
-    ("encoder_block", {"time": 9}, {}, 1, 1, [9, 9, 9]),
-    ("axial_2d", {"rows": 3, "columns": 3}, {}, 2, 1, [9, 9, 9]),
-]  # fmt: skip
+TAPS = {"time": 9, "taps": 3}
+# Spec, sizes, parameters; the largest path length, the layers that connect, and the fields of 1, 2
+# and 3 layers.
+LENGTHS: list[tuple[str, dict[str, int], dict[str, Any], tuple[int, int, list[int]]]] = [
+    ("global", SQUARE, {}, (1, 1, [9, 9, 9])),
+    ("causal", SQUARE, {}, (1, 1, [9, 9, 9])),
+    ("sliding_window", SQUARE, {"window": 3}, (4, 4, [3, 5, 7])),
+    ("sliding_window", SQUARE, {"window": 1}, (1, 1, [1, 1, 1])),
+    ("local", SQUARE, {"left": 2, "right": 1}, (8, 8, [4, 7, 9])),
+    ("blocked", SQUARE, {"block": 4}, (1, 1, [4, 4, 4])),
+    ("dilated", SQUARE, {"window": 3, "step": 2}, (2, 2, [3, 5, 5])),
+    ("elman", {"time": 9}, {}, (8, 1, [9, 9, 9])),
+    ("lstm", {"time": 9}, {}, (8, 1, [9, 9, 9])),
+    ("convolution", TAPS, {"dilation": 1}, (4, 4, [3, 5, 7])),
+    ("convolution", TAPS, {"dilation": 2}, (2, 2, [3, 5, 5])),
+    ("encoder_block", {"time": 9}, {}, (1, 1, [9, 9, 9])),
+    ("axial_2d", {"rows": 3, "columns": 3}, {}, (2, 1, [9, 9, 9])),
+]
 
 
-@pytest.mark.parametrize(("name", "sizes", "values", "length", "layers", "field"), LENGTHS)
+@pytest.mark.parametrize(("name", "sizes", "values", "due"), LENGTHS)
 def test_path_lengths(
-    name: str,
-    sizes: dict[str, int],
-    values: dict[str, Any],
-    length: int,
-    layers: int,
-    field: list[int],
+    name: str, sizes: dict[str, int], values: dict[str, Any], due: tuple[int, int, list[int]]
 ) -> None:
     found = dependence(name, sizes, **values)
-    assert found.maximum_path_length() == length
-    assert found.layers_to_connect() == layers
-    assert [found.receptive_field(count) for count in (1, 2, 3)] == field
+    fields = [found.receptive_field(count) for count in (1, 2, 3)]
+    assert (found.maximum_path_length(), found.layers_to_connect(), fields) == due
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru", "linear_rnn"])
@@ -202,9 +199,10 @@ def test_paths_are_counted(
      ("encoder_block", "time", lambda _: 11), ("convolution", "time", lambda _: 1)],
 )  # fmt: skip
 def test_sequential_operations(name: str, axis: str, work: Any) -> None:
+    taps, values = ({"taps": 2}, {"dilation": 1}) if name == "convolution" else ({}, {})
+    given: dict[str, Any] = dict(values)
     for n in (3, 4, 7):
-        found = dependence(name, {axis: n, **({"taps": 2} if name == "convolution" else {})},
-                           **({"dilation": 1} if name == "convolution" else {}))  # fmt: skip
+        found = dependence(name, {axis: n, **taps}, **given)
         assert found.sequential_operations() == work(n)
 
 
@@ -253,8 +251,13 @@ def test_what_is_refused(
 
 @pytest.mark.parametrize("at", [5, (0, 0), ("V", (7,)), ("H", (0,))])
 def test_a_position_that_is_not_there(at: Any) -> None:
+    found = dependence("global", {"queries": 2, "keys": 2})
     with pytest.raises(ParameterError, match="nothing stands"):
-        dependence("global", {"queries": 2, "keys": 2}).paths(at, 0)
+        found.paths(at, 0)
+    with pytest.raises(ParameterError, match="nothing stands"):
+        found.path_length(at, 0)
+    with pytest.raises(ParameterError, match="nothing stands"):
+        found.path_length(0, at)
 
 
 def test_layers_that_do_not_fit() -> None:

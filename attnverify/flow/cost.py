@@ -6,49 +6,29 @@ Work on whole numbers and truth values (positions, masks) is not counted, nor ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import sympy
 
-from attnverify.algebra.predicates import Predicate
-from attnverify.algebra.rewrite import free_in, predicate_entries
-from attnverify.algebra.terms import AXIS_SYMBOLS, Index, size_symbol, symbol_axis
+from attnverify.algebra.terms import (
+    AXIS_SYMBOLS,
+    size_symbol,
+    symbol_axis,
+)
 from attnverify.compile.lower import lower
-from attnverify.compile.recipe import Label, Labels, Op, Recipe, holds_whole, label_axis
-from attnverify.errors import ParameterError, SpecError
-from attnverify.flow.graph import CHANNELS
-from attnverify.flow.pairs import count
+from attnverify.compile.recipe import Label, Labels, Recipe, label_axis
+from attnverify.errors import ParameterError
+from attnverify.flow.edges import CHANNELS
+from attnverify.flow.tally import PARTS, Space, Tally
+from attnverify.flow.visited import visited_pairs
 from attnverify.library import load
 from attnverify.spec import Spec
 
 ROWS = sympy.Symbol("rows", integer=True, positive=True)
 CHUNK = sympy.Symbol("chunk", integer=True, positive=True)
-
-# What a function does at each place, by the name that recipes use. A table of whole numbers, a
-# conversion or a view does nothing that is counted.
-KINDS = {
-    "add": "additions",
-    "subtract": "additions",
-    "negative": "additions",
-    "multiply": "multiplications",
-    "square": "multiplications",
-    "inverse": "divisions",
-    "relu": "selections",
-    "step": "selections",
-    "larger": "selections",
-    "smaller": "selections",
-    "maximum": "selections",
-    "finite": "selections",
-    "select": "selections",
-    "absolute": "selections",
-    "sign": "selections",
-}
-FUNCTIONS = ("exp", "log", "tanh", "logistic", "erf", "sin", "cos", "sqrt", "power")
-FREE = ("as_real", "broadcast", "stop_gradient", "alibi_slope", "t5_bucket", "undefined")
-PARTS = ("multiply_adds", "multiplications", "additions", "divisions", "selections")
 
 
 @dataclass(frozen=True)
@@ -150,8 +130,8 @@ def cost(spec: str | Spec, *, visited: bool = False, **parameters: Any) -> Cost:
     """
     whole = load(spec, **parameters)
     recipe = lower(whole)
-    space = _Space(_pairs(whole) if visited else {})
-    tally = _Tally(space)
+    space = Space(visited_pairs(whole) if visited else {})
+    tally = Tally(space)
     tally.run(recipe.ops, sympy.Integer(1))
     held = _Held(recipe, whole)
     return Cost(
@@ -191,84 +171,6 @@ def _number(
             found=", ".join(sorted(s.name.removeprefix("n:") for s in found.free_symbols)),
         )
     return int(found)
-
-
-class _Space:
-    """The number of places of a list of labels; a pair that a mask thins out counts as it does."""
-
-    def __init__(self, pairs: Mapping[tuple[str, str], sympy.Expr]) -> None:
-        self.pairs = pairs
-
-    def __call__(self, labels: Iterable[Label]) -> sympy.Expr:
-        once = list(dict.fromkeys(labels))
-        found = sympy.Integer(1)
-        for (row, column), kept in self.pairs.items():
-            pair = _pair(once, row, column)
-            if pair is not None:
-                once = [x for x in once if x not in pair]
-                found *= kept
-        return found * sympy.prod(size_symbol(label_axis(x)) for x in once)
-
-
-def _pair(labels: list[Label], row: str, column: str) -> tuple[Label, Label] | None:
-    """Two labels along the axes of a mask."""
-    first = next((x for x in labels if label_axis(x) == row), None)
-    second = next((x for x in labels if label_axis(x) == column and x != first), None)
-    return None if first is None or second is None else (first, second)
-
-
-@dataclass
-class _Tally:
-    """Counts as operations are read, and the labels of every result that took work."""
-
-    space: _Space
-    parts: dict[str, sympy.Expr] = field(default_factory=dict)
-    functions: dict[str, sympy.Expr] = field(default_factory=dict)
-    results: list[tuple[str, Labels, sympy.Expr]] = field(default_factory=list)
-    whole: set[str] = field(default_factory=set)
-    numbers: set[str] = field(default_factory=set)
-
-    def run(self, ops: Iterable[Op], times: sympy.Expr) -> None:
-        """Count operations that are each done so many times."""
-        for op in ops:
-            if op.loop is not None:
-                self.run(op.loop.ops, times * size_symbol(label_axis(op.loop.along)))
-                continue
-            if holds_whole(op, self.whole):
-                self.whole.add(op.out)
-            if op.kind == "scalar" or (op.kind == "map" and self._of_numbers(op)):
-                self.numbers.add(op.out)
-            elif op.out not in self.whole:
-                self._count(op, times)
-
-    def _of_numbers(self, op: Op) -> bool:
-        return all(operand.name in self.numbers for operand in op.operands) and not op.labels
-
-    def _count(self, op: Op, times: sympy.Expr) -> None:
-        read = tuple(x for operand in op.operands for x in operand.labels)
-        if op.kind == "contract":
-            if set(read) != set(op.labels) or len(op.operands) > 1:
-                self._add("multiply_adds", times * self.space((*read, *op.labels)))
-        elif op.kind == "reduce":
-            kind = "selections" if op.detail == "max" else "additions"
-            self._add(kind, times * self.space(read))
-        elif op.kind == "root":
-            self.functions["threshold"] = self.functions.get(
-                "threshold", sympy.Integer(0)
-            ) + times * self.space(op.labels)
-        elif op.kind != "map" or op.detail in FREE:
-            return
-        elif op.detail in FUNCTIONS:
-            found = self.functions.get(op.detail, sympy.Integer(0))
-            self.functions[op.detail] = found + times * self.space(op.labels)
-        elif op.detail in KINDS:
-            self._add(KINDS[op.detail], times * self.space(op.labels))
-        else:
-            raise SpecError("counting has no rule for this function", found=op.detail)
-        self.results.append((op.out, op.labels, times))
-
-    def _add(self, part: str, number: sympy.Expr) -> None:
-        self.parts[part] = self.parts.get(part, sympy.Integer(0)) + number
 
 
 class _Held:
@@ -317,42 +219,6 @@ def _places(spec: Spec, names: Iterable[str]) -> sympy.Expr:
         for name in names
     )
     return sympy.expand(sum(sizes, sympy.Integer(0)))
-
-
-def _pairs(spec: Spec) -> dict[tuple[str, str], sympy.Expr]:
-    """How many pairs of positions each mask of a spec keeps, by the two axes."""
-    found: dict[tuple[str, str], tuple[Predicate, sympy.Expr]] = {}
-    for where, row, column in _masks(spec):
-        axes = (row.axis.name, column.axis.name)
-        known = found.get(axes) or found.get(axes[::-1])
-        kept = count(where, row, column)
-        if known is not None and sympy.expand(known[1] - kept) != 0:
-            raise SpecError(
-                "two masks keep different pairs of the same axes",
-                spec=spec.name,
-                found=f"{known[0]}; {where}",
-                hint="count the operations without visited=True",
-            )
-        found.setdefault(axes, (where, kept))
-    return {axes: kept for axes, (_, kept) in found.items()}
-
-
-def _masks(spec: Spec) -> Iterator[tuple[Predicate, Index, Index]]:
-    """Each predicate about two positions, and them; SpecError where it asks for more."""
-    for where in dict.fromkeys(spec.predicates()):
-        free = tuple(free_in(where))
-        seen = [index for index in free if index.axis.name not in CHANNELS]
-        if len(seen) < 2 and not list(predicate_entries(where)):
-            continue
-        if len(free) != 2 or len(seen) != 2:
-            raise SpecError(
-                "the pairs that a mask keeps depend on more than two positions",
-                spec=spec.name,
-                mask=str(where),
-                hint="count the operations without visited=True",
-            )
-        column, row = seen
-        yield where, row, column
 
 
 __all__ = ["CHUNK", "ROWS", "Cost", "cost", "shown"]

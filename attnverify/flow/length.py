@@ -29,7 +29,7 @@ from attnverify.algebra.terms import (
     size_symbol,
 )
 from attnverify.equations import Equation, Recurrence, equations_of, reads
-from attnverify.flow.graph import CHANNELS
+from attnverify.flow.edges import CHANNELS
 from attnverify.flow.pairs import distances
 from attnverify.flow.ways import Hop, one_hop
 from attnverify.invariants.reading import bound_by

@@ -125,8 +125,7 @@ def same_order(count: sympy.Expr, order: sympy.Expr, region: Region) -> Between 
     >>> same_order(n**2 * d, n * d, Region(((n, 1), (d, 1)))) is None
     True
     """
-    least = count.replace(sympy.ceiling, lambda x: x)
-    most = count.replace(sympy.ceiling, lambda x: x + 1)
+    least, most = bounds(count)
     low = [c for c in CONSTANTS if never_negative(least - _exact(c) * order, region)]
     high = [c for c in CONSTANTS if never_negative(_exact(c) * order - most, region)]
     if not low or not high:
@@ -134,8 +133,15 @@ def same_order(count: sympy.Expr, order: sympy.Expr, region: Region) -> Between 
     return Between(Fraction(max(low)), Fraction(min(high)), region)
 
 
+def bounds(count: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+    """What a count is at least and at most, without its ceiling: that of a whole expression."""
+    if isinstance(count, sympy.ceiling):
+        return count.args[0], count.args[0] + 1
+    return count, count
+
+
 def _exact(number: int | Fraction) -> sympy.Rational:
     return sympy.Rational(Fraction(number).numerator, Fraction(number).denominator)
 
 
-__all__ = ["Between", "Region", "leading", "never_negative", "same_order"]
+__all__ = ["Between", "Region", "bounds", "leading", "never_negative", "same_order"]

@@ -15,9 +15,10 @@ from attnverify.algebra.parameters import inside, lowest
 from attnverify.algebra.terms import Parameter, size_symbol
 from attnverify.errors import AttnverifyError
 from attnverify.flow.cost import shown
-from attnverify.flow.graph import CHANNELS, Dependence, dependence
+from attnverify.flow.edges import CHANNELS
+from attnverify.flow.graph import Dependence, dependence
 from attnverify.flow.length import maximum_path_length, sees_all, steps_alone
-from attnverify.flow.orders import Region, same_order
+from attnverify.flow.orders import Region, bounds, same_order
 from attnverify.flow.reach import Reach
 from attnverify.flow.ways import one_hop
 from attnverify.library import load
@@ -114,13 +115,16 @@ def _unbounded(
     count: sympy.Expr, order: sympy.Expr, region: Region
 ) -> Iterator[tuple[Status, str]]:
     """Sizes that outgrow every bound on the ratio, alone."""
-    bare = count.replace(sympy.ceiling, lambda x: x)
+    least, most = bounds(count)
     bounding = {symbol for _, least in region.least for symbol in sympy.sympify(least).free_symbols}
     for symbol, _ in region.least:
         if symbol in bounding:
             continue  # it cannot grow alone
-        for above, below in ((bare, order), (order, bare)):
-            if sympy.limit(above / below, symbol, sympy.oo) == sympy.oo:
+        for above, below in ((least, order), (order, most)):
+            ratio = above / below
+            if not ratio.is_rational_function(*ratio.free_symbols):
+                continue
+            if sympy.limit(ratio, symbol, sympy.oo) == sympy.oo:
                 text = f"({shown(above)}) / ({shown(below)}) has no bound as {shown(symbol)} grows"
                 yield Status.REFUTED, text
 

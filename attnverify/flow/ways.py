@@ -39,7 +39,7 @@ from attnverify.algebra.terms import (
     size_symbol,
 )
 from attnverify.equations import Equation, Recurrence, equations_of
-from attnverify.flow.graph import CHANNELS
+from attnverify.flow.edges import CHANNELS
 from attnverify.invariants.reading import support
 from attnverify.spec import Spec
 
