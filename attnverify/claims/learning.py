@@ -12,17 +12,18 @@ from attnverify.flow.training import NETWORKS, SHORT, Trained, experiment
 from attnverify.verdict import Verdict
 from attnverify.verdict.figure import Curve, Figure, Scale
 
+SETTING = SHORT
 NOTE = (
-    f"about {SHORT.budget} parameters each, {SHORT.seeds} seeds, {SHORT.steps} steps of Adam on "
-    f"{SHORT.batch} sequences; median, and all seeds as a band; chance is 1/{SYMBOLS}"
+    f"about {SETTING.budget} parameters each, {SETTING.seeds} seeds, {SETTING.steps} steps of Adam on "
+    f"{SETTING.batch} sequences; median, and all seeds as a band; chance is 1/{SYMBOLS}"
 )
-GIVEN = f"{SHORT.steps} steps of training, {SHORT.seeds} seeds, one-symbol tasks"
+GIVEN = f"{SETTING.steps} steps of training, {SETTING.seeds} seeds, one-symbol tasks"
 
 
 @cache
 def trained() -> tuple[Trained, ...]:
     """Every network on every task at every distance."""
-    return tuple(experiment(SHORT))
+    return tuple(experiment(SETTING))
 
 
 def accuracy(network: str, task: str, distance: int) -> np.ndarray:
@@ -38,9 +39,9 @@ def pictured(task: str) -> Figure:
     """Accuracy by distance of every network on one task."""
     curves = []
     for network in NETWORKS:
-        rows = np.array([accuracy(network, task, d) for d in SHORT.distances])
+        rows = np.array([accuracy(network, task, d) for d in SETTING.distances])
         spread = (np.median(rows, axis=1), rows.min(axis=1), rows.max(axis=1))
-        curves.append(Curve.of(network, SHORT.distances, *spread))
+        curves.append(Curve.of(network, SETTING.distances, *spread))
     distance = Scale("distance, in positions")
     share = Scale("right answers, as a share")
     return Figure(
@@ -53,12 +54,12 @@ def better(first: str, second: str, task: str, *, drawn: bool = True) -> Verdict
 
     The figure is left out where it is `drawn` elsewhere.
     """
-    distance = SHORT.distances[-1]
+    distance = SETTING.distances[-1]
     one, other = accuracy(first, task, distance), accuracy(second, task, distance)
     return met(
         one.min() > other.max(), "better",
         f"{first} is right in {_range(one)} of cases, {second} in {_range(other)}",
-        cases=SHORT.seeds, scope=f"{task} at distance {distance}; {GIVEN}",
+        cases=SETTING.seeds, scope=f"{task} at distance {distance}; {GIVEN}",
         evidence={"figure": pictured(task).plain()} if drawn else {},
     )  # fmt: skip
 
@@ -69,7 +70,7 @@ def _range(values: np.ndarray) -> str:
 
 def improves() -> Verdict:
     """Whether the attention layer beats every network without attention, from farthest away."""
-    far = SHORT.distances[-1]
+    far = SETTING.distances[-1]
     others = ("elman", "lstm", "seq2seq")
     wrong = [
         f"{task}: {name} {_range(accuracy(name, task, far))}"
@@ -81,30 +82,30 @@ def improves() -> Verdict:
         not wrong, "improves",
         "; ".join(wrong) or f"the attention layer is right in {told}, more than each of "
         + ", ".join(others),
-        cases=SHORT.seeds * len(TASKS), scope=f"distance {far}; {GIVEN}",
+        cases=SETTING.seeds * len(TASKS), scope=f"distance {far}; {GIVEN}",
         evidence={"figure": pictured("associative recall").plain()},
     )  # fmt: skip
 
 
 def near_is_easy() -> Verdict:
     """Whether attention is needed to copy from the nearest distance of the experiment."""
-    near = SHORT.distances[0]
+    near = SETTING.distances[0]
     plain = accuracy("elman", "copying", near)
     return met(
         accuracy("attention layer", "copying", near).min() > plain.max(), "near",
         f"at distance {near} a plain recurrent network is right in {_range(plain)}",
-        cases=SHORT.seeds, scope=f"copying at distance {near}; {GIVEN}",
+        cases=SETTING.seeds, scope=f"copying at distance {near}; {GIVEN}",
     )  # fmt: skip
 
 
 def decoder_recalls() -> Verdict:
     """Whether some decoder with attention recalls as well as an attention layer, from afar."""
-    task, far = "associative recall", SHORT.distances[-1]
+    task, far = "associative recall", SETTING.distances[-1]
     decoder, alone = (accuracy(n, task, far) for n in ("seq2seq_attention", "attention layer"))
     return met(
         decoder.max() >= alone.min(), "decoder recalls",
         f"the decoder is right in {_range(decoder)}, the attention layer in {_range(alone)}",
-        cases=SHORT.seeds, scope=f"{task} at distance {far}; {GIVEN}",
+        cases=SETTING.seeds, scope=f"{task} at distance {far}; {GIVEN}",
     )  # fmt: skip
 
 

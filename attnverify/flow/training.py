@@ -95,7 +95,7 @@ class Setting:
 
 
 # What the ledger of claims has time for.
-SHORT = Setting(distances=(2, 6, 16), seeds=3, steps=160)
+SHORT = Setting(distances=(2, 6, 16), seeds=3, steps=120)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_the_whole_ledger_is_ok_and_its_page_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An experiment may go either way: a few steps of it show that it is told.
-    monkeypatch.setattr(learning, "SHORT", replace(learning.SHORT, steps=3, seeds=2))
+    monkeypatch.setattr(learning, "SETTING", replace(learning.SETTING, steps=3, seeds=2))
     learning.trained.cache_clear()
     html, told = tmp_path / "flow.html", tmp_path / "flow.json"
     done = CliRunner().invoke(app, ["flow", "--claims", "--html", str(html), "--json", str(told)])
