@@ -14,8 +14,8 @@ from attnverify.verdict.figure import Curve, Figure, Scale
 
 SETTING = SHORT
 NOTE = (
-    f"about {SETTING.budget} parameters each, {SETTING.seeds} seeds, {SETTING.steps} steps of Adam on "
-    f"{SETTING.batch} sequences; median, and all seeds as a band; chance is 1/{SYMBOLS}"
+    f"about {SETTING.budget} parameters each, {SETTING.seeds} seeds, {SETTING.steps} steps of Adam "
+    f"on {SETTING.batch} sequences; median, and all seeds as a band; chance is 1/{SYMBOLS}"
 )
 GIVEN = f"{SETTING.steps} steps of training, {SETTING.seeds} seeds, one-symbol tasks"
 
