@@ -168,6 +168,39 @@ def within(
     return Verdict(name, Status.HELD, evidence={"worst": _largest(ratio) / WIDTHS})
 
 
+def at_most(name: str, got: Array, bound: Array, axes: tuple[str, ...] = ()) -> Verdict:
+    """Whether no entry exceeds its bound, which the caller has widened by what rounding may do.
+
+    A NaN exceeds every bound.  HELD carries `closest`, the largest share of a bound that was used.
+
+    >>> at_most("norm", np.array([0.5, 2.0]), np.array([0.5, 1.0])).status.value
+    'REFUTED'
+    """
+    limit = np.broadcast_to(np.asarray(bound, dtype=float), got.shape)
+    with np.errstate(all="ignore"):
+        share = np.where(
+            limit > 0, got / np.where(limit > 0, limit, 1), np.where(got > 0, np.inf, 0)
+        )
+    wrong = ~(got <= limit)
+    if not wrong.any():
+        return Verdict(name, Status.HELD, evidence={"closest": _largest(share)})
+    worst = tuple(
+        int(n) for n in np.unravel_index(int(np.argmax(np.where(wrong, share, -np.inf))), got.shape)
+    )
+    places = axes or tuple(f"axis{n}" for n in range(got.ndim))
+    detail = (
+        f"{int(wrong.sum())} of {wrong.size} exceed their bound; most [{_place(places, worst)}]: "
+        f"got {_number(got[worst])}, due at most {_number(limit[worst])}"
+    )
+    witness = Witness(
+        index=dict(zip(places, worst, strict=True)),
+        got=float(got[worst]),
+        bound=float(limit[worst]),
+    )
+    counted = {"failing": int(wrong.sum()), "entries": int(wrong.size)}
+    return Verdict(name, Status.REFUTED, detail, witness=witness, evidence=counted)
+
+
 def same_bits(name: str, got: Array, due: Array) -> Verdict:
     """Whether two arrays agree in shape, type and every bit (a NaN equals itself)."""
     if got.shape != due.shape or got.dtype != due.dtype:

@@ -20,6 +20,7 @@ from attnverify.report import render_html, text, write_html
 from attnverify.report.mathml import ATTRIBUTES, ELEMENTS, mathml
 from attnverify.report.page import page
 from attnverify.report.picture import picture
+from attnverify.report.plot import plot
 from attnverify.report.words import clean, kind
 from attnverify.verdict import Report, Section, Status, Verdict, Witness
 
@@ -440,3 +441,100 @@ def test_views_know_verdicts_alone() -> None:
     assert {"attnverify.verdict"} <= seen
     known = ("attnverify.verdict", "attnverify.errors", "attnverify.report")
     assert [name for name in seen if not name.startswith(known)] == []
+
+
+# ---- Figures and tables of the evidence
+
+FIGURE = {
+    "title": "decay", "x": {"label": "distance"}, "y": {"label": "norm", "log": True},
+    "curves": [
+        {"name": "a", "x": [0, 1, 2], "y": [1, 0.1, 0], "low": [0.5, 0, 0], "high": [2, 0.2, 0.1]},
+        {"name": "b", "x": [0, 1, 2], "y": [1, float("nan"), float("inf")]},
+    ],
+    "note": "3 draws", "lines": {"bound": 1.0},
+}  # fmt: skip
+TABLE = {"columns": ["layer", "cost"], "rows": [["attention", "n^2 d"]], "caption": "costs"}
+CLAIMED = {"kind": "claims", "description": "What is said."}
+
+
+def shown(**evidence: Any) -> str:
+    verdict = Verdict("decays", Status.HELD, evidence=evidence)
+    return render_html(Report((Section("Gradients", (verdict,), figures=CLAIMED),)))
+
+
+def test_a_figure_is_drawn_with_its_axes_and_its_note() -> None:
+    source = shown(figure=FIGURE, table=TABLE)
+    parsed = Page(source)
+    assert not parsed.open
+    assert {tag for tag, _ in parsed.elements} <= ALLOWED | {"g", "figure", "figcaption"}
+    for words in ("norm (log scale)", "3 draws", "bound", "attention", "n^2 d", "costs"):
+        assert words in source
+    # What is 0 or not finite has no place on a log axis: the line ends, nothing is invented.
+    (path, *_) = re.findall(r'class="stroke" d="(M[^"]*)"', source.partition('class="curve ')[2])
+    assert path.count("L") == 1
+    assert "nan" not in source.lower().partition("<main")[2]
+
+
+def test_claims_stand_open_and_in_no_matrix() -> None:
+    source = shown(figure=FIGURE)
+    assert 'id="claims"' in source
+    assert "<table" not in source
+    assert re.search(r'<details class="part"[^>]* open', source)
+    many = Report(
+        (Section("a", FINE[:1], figures=CLAIMED), Section("b", FINE[1:2], figures=CLAIMED))
+    )
+    assert page(many).title == "2 claims"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        3, None, [], {}, {"title": "x"}, {**FIGURE, "curves": 7}, {**FIGURE, "x": "distance"},
+        {**FIGURE, "curves": [{"name": "a", "x": [0, 1], "y": [1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": ["one"], "y": [1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": [0], "y": [-1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": [0.0], "y": [float("nan")]}]},
+        {**FIGURE, "lines": ["bound"]},
+    ],
+)  # fmt: skip
+def test_what_is_no_figure_is_not_drawn(broken: Any) -> None:
+    source = shown(figure=broken, table=broken)
+    assert "<figure" not in source
+    assert "<table" not in source
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_words_of_figures_and_tables_are_obeyed_by_nobody(text: str) -> None:
+    figure = {
+        **FIGURE, "title": text, "note": text, "x": {"label": text},
+        "curves": [{"name": text, "x": [0, 1], "y": [1, 2]}], "lines": {text: 1.0},
+    }  # fmt: skip
+    source = shown(figure=figure, table={"columns": [text], "rows": [[text]], "caption": text})
+    parsed = Page(source)
+    assert not parsed.open
+    tags = {tag for tag, _ in parsed.elements}
+    assert tags <= ALLOWED | {"g", "figure", "figcaption"}
+    assert not any(name.startswith("on") for _, names in parsed.elements for name in names)
+
+
+@given(
+    st.lists(st.tuples(st.floats(), st.floats()), min_size=1, max_size=6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_numbers_can_be_drawn(
+    points: list[tuple[float, float]], x_log: bool, y_log: bool
+) -> None:
+    figure = {
+        "title": "any", "x": {"label": "x", "log": x_log}, "y": {"label": "y", "log": y_log},
+        "curves": [{"name": "a", "x": [p[0] for p in points], "y": [p[1] for p in points]}],
+    }  # fmt: skip
+    found = plot(figure)
+    if found is not None:
+        for curve in found.curves:
+            assert all(
+                found.left <= x <= found.right and found.top <= y <= found.bottom
+                for x, y in curve.marks
+            )
+        assert len(found.x_ticks) < 20
+        assert len(found.y_ticks) < 20
