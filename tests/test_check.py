@@ -16,7 +16,7 @@ import pytest
 from autograd import numpy as anp
 
 import attnverify as av
-from attnverify.check import CASES
+from attnverify.check.run import CASES
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
 from attnverify.errors import LoadError, ParameterError, RefutedError, ReportError, SubjectError

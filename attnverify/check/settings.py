@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
+from attnverify.attention.stages import EMPTY_ROWS
+from attnverify.errors import ParameterError
 from attnverify.inputs import Support
 from attnverify.spec import Spec
 from attnverify.subjects import Answerer, Outputs, plan, resolved, subject
@@ -130,3 +132,24 @@ class Settings:
             words += [flag, text] if text else []
         words += [] if self.limits is None else self.limits.words()
         return words
+
+
+def declared(
+    spec: str | Spec, empty_rows: str | None, packed: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The choice that a declared convention is; a Spec is composed with its own."""
+    if packed and empty_rows != "zeros":
+        raise ParameterError(
+            "packed sequences have padding in the spec, which counts as zeros",
+            found=f"empty_rows={empty_rows!r}",
+            due='empty_rows="zeros"',
+        )
+    if empty_rows is not None and empty_rows not in EMPTY_ROWS:
+        raise ParameterError(
+            "a convention for rows without keys that cannot be judged",
+            found=repr(empty_rows),
+            due=f"{', '.join(map(repr, EMPTY_ROWS))}, or leave it undeclared",
+        )
+    if empty_rows is None or empty_rows == "zeros" or isinstance(spec, Spec):
+        return {}
+    return {"empty_rows": empty_rows}
