@@ -24,7 +24,7 @@ class Library:
     """A library by name: its package, its arrays, what makes its functions, the types it has.
 
     `internal` tells, for a type, which narrower type it computes in; `vjp` makes the backward pass
-    where the library derives none.
+    where the library derives none; `strict` that in 16 bits it stores no more than a fused kernel.
     """
 
     package: str
@@ -34,6 +34,7 @@ class Library:
     internal: tuple[tuple[str, str], ...] = ()
     layout: str = "b h n d"
     vjp: Maker | None = None
+    strict: bool = False
 
     @property
     def present(self) -> bool:
@@ -156,8 +157,8 @@ def numpy_backward(kind: str) -> Function:
 
 
 LIBRARIES: dict[str, Library] = {
-    "torch SDPA": Library("torch", "torch", torch_sdpa),
-    "torch SDPA, MATH": Library("torch", "torch", torch_math),
+    "torch SDPA": Library("torch", "torch", torch_sdpa, strict=True),
+    "torch SDPA, MATH": Library("torch", "torch", torch_math, strict=True),
     "torch eager": Library("torch", "torch", torch_eager),
     "jax.nn": Library(
         "jax", "jax", jax_library, ("float64", "float32", "bfloat16"),
@@ -167,5 +168,5 @@ LIBRARIES: dict[str, Library] = {
     "mlx.fast": Library(
         "mlx", "mlx", mlx_fast, ("float32", "bfloat16", "float16"),
     ),
-    "NumPy": Library("numpy", "numpy", numpy_fused, vjp=numpy_backward),
+    "NumPy": Library("numpy", "numpy", numpy_fused, vjp=numpy_backward, strict=True),
 }  # fmt: skip

@@ -99,6 +99,7 @@ class RightRow(TypedDict):
 
     library: str
     dtype: str
+    profile: str
     kinds: int
     entries: int
     violations: int
@@ -136,13 +137,13 @@ class Figures:
         self.ratios.append((sigma[off] / error[off]).astype(np.float32))
         return verdict
 
-    def row(self, library: str, dtype: str) -> RightRow:
+    def row(self, library: str, dtype: str, profile: str) -> RightRow:
         """The figures as a row."""
         ratios = np.concatenate(self.ratios) if self.ratios else np.zeros(1)
         median, ninetieth = (float(np.quantile(ratios, q)) for q in (0.5, 0.9))
         return RightRow(
-            library=library, dtype=dtype, kinds=len(self.kinds), entries=self.entries,
-            violations=self.violations, worst=self.worst, rms=self.rms, median=median,
+            library=library, dtype=dtype, profile=profile, kinds=len(self.kinds),
+            entries=self.entries, violations=self.violations, worst=self.worst, rms=self.rms, median=median,
             ninetieth=ninetieth, together=self.together, said="; ".join(sorted(self.said)),
         )  # fmt: skip
 
@@ -172,9 +173,12 @@ def answers(library: Library, kind: str, case: Case, dtype: str) -> Answers | No
     return found
 
 
-def right(dtype: str, *, count: int, shapes: Sequence[tuple[int, ...]]) -> list[RightRow]:
-    """Every library that is here, in one type, over every kind of attention."""
-    figures = {n: Figures() for n, x in LIBRARIES.items() if x.present and dtype in x.dtypes}
+def right(
+    dtype: str, profile: str, *, count: int, shapes: Sequence[tuple[int, ...]]
+) -> list[RightRow]:
+    """Every library that is here and fits a profile, in one type, over every kind of attention."""
+    fitting = {n: x for n, x in LIBRARIES.items() if x.strict or profile == "loose"}
+    figures = {n: Figures() for n, x in fitting.items() if x.present and dtype in x.dtypes}
     for kind in KINDS:
         drawn = cases(kind, dtype, count, shapes)
         for internal in sorted({dict(LIBRARIES[n].internal).get(dtype, "") for n in figures}):
@@ -182,10 +186,10 @@ def right(dtype: str, *, count: int, shapes: Sequence[tuple[int, ...]]) -> list[
             _right(
                 kind,
                 dtype,
-                list(judged(kind, dtype, drawn, internal or None)),
+                list(judged(kind, dtype, drawn, internal or None, profile)),
                 {n: figures[n] for n in there},
             )
-    return [figures[name].row(name, dtype) for name in figures]
+    return [figures[name].row(name, dtype, profile) for name in figures]
 
 
 def _right(kind: str, dtype: str, due: Sequence[Judged], figures: Mapping[str, Figures]) -> None:
@@ -273,12 +277,12 @@ def _wrong(fault: str, kind: str, dtype: str, profile: str, due: Sequence[Judged
 def right_table(rows: Sequence[RightRow]) -> Table:
     """Right implementations, a row for each library and type."""
     heads = (
-        "library, type", "kinds", "entries", "violations", "worst, sigma", "rms",
+        "library, type, profile", "kinds", "entries", "violations", "worst, sigma", "rms",
         "sigma/error, median", "90th", "together", "said",
     )  # fmt: skip
     cells = [
         (
-            f"{r['library']}, {r['dtype']}", str(r["kinds"]), f"{r['entries']:,}",
+            f"{r['library']}, {r['dtype']}, {r['profile']}", str(r["kinds"]), f"{r['entries']:,}",
             str(r["violations"]), f"{r['worst']:.2f}", f"{r['rms']:.2f}", f"{r['median']:.1f}",
             f"{r['ninetieth']:.0f}", f"{r['together']:.1f}", r["said"],
         )
@@ -319,9 +323,10 @@ def measure(parts: Sequence[str], *, quick: bool, console: Console) -> dict[str,
     figures: dict[str, Any] = {"schema": 1, "environment": environment()}
     if "right" in parts:
         shapes, count = (((2, 16, 16, 8),), 1) if quick else (SHAPES, len(STYLES))
-        rows = [row for dtype in DTYPES for row in right(dtype, count=count, shapes=shapes)]
-        figures["right"] = rows
-        console.print(right_table(rows))
+        figures["right"] = []
+        for dtype, profile in ((d, p) for d in DTYPES for p in profiles(d)):
+            figures["right"] += right(dtype, profile, count=count, shapes=shapes)
+        console.print(right_table(figures["right"]))
     if "wrong" in parts:
         figures["wrong"] = []
         for dtype in DTYPES:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 from threadpoolctl import ThreadpoolController
 
 from attnverify.algebra.terms import Entry
-from attnverify.compare import Due
+from attnverify.compare import WIDTHS, Due
 from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
 from attnverify.compile.recipe import Recipe
@@ -33,6 +34,8 @@ from attnverify.spec import Spec
 Array = NDArray[Any]
 
 RUNS = 48
+# Where only what is stored is rounded there is no slack for a sigma that few runs make too small.
+SELECTIVE_RUNS = 96
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
@@ -66,10 +69,11 @@ class Rounding:
         internal: str | None = None,
         profile: str = "loose",
         backward: bool = False,
-        runs: int = RUNS,
+        runs: int | None = None,
     ) -> None:
-        self.spec, self.dtype, self.runs = spec, float_type(dtype), runs
+        self.spec, self.dtype = spec, float_type(dtype)
         self.profile = named_profile(profile, dtype, internal)
+        self.runs = runs or (SELECTIVE_RUNS if self.profile.selective else RUNS)
         # In 16 bits nobody normalises by a rounded log-sum-exp: it would cost a digit.
         self.forms = forms(spec, backward=backward, logarithmic=self.profile.enlarged > 1)
         self.recipes = [lower(form.spec) for form in self.forms]
@@ -143,10 +147,26 @@ class Rounding:
         # A reference no wider than the subject errs as much as the subject does.
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
         # What is undefined has no error, and must not spoil the mean of its row.
-        sigma = doubled * _smoothed(np.where(np.isnan(value), 0, deviation))
+        told = np.where(np.isnan(value), 0, deviation)
+        smooth = _smoothed(told)
+        sigma = doubled * (self._sure * np.fmax(smooth, told) if self.profile.selective else smooth)
         # What the wider reference still tells from zero may be zero to the subject.
         floor = np.where(np.asarray(value) != 0, near_zero(self.profile.stored), 0.0)
         return Due(np.asarray(value), np.maximum(sigma, floor), self._axes(name))
+
+    @property
+    def _count(self) -> int:
+        """The runs of each form."""
+        return max(1, self.runs // len(self.forms))
+
+    @property
+    def _sure(self) -> float:
+        """How much wider a sigma from these runs must be to be as sure as one that is known.
+
+        Errors of a row may go together, and then each of its runs tells the same of all of it:
+        error over sigma follows Student's distribution with as many degrees of freedom as runs.
+        """
+        return float(stdtrit(self._count, ndtr(-WIDTHS))) / -WIDTHS
 
     def _deviations(
         self, case: Given, rng: np.random.Generator, *, keep: bool
@@ -190,8 +210,7 @@ class Rounding:
             if reason:
                 return exact, {}, reason
             machine = NoisyMachine(given, case.sizes, case.parameters, amplitudes, factor)
-            count = max(1, self.runs // len(self.forms))
-            runs = machine.runs(recipe, count, rng, again)
+            runs = machine.runs(recipe, self._count, rng, again)
             # All forms are one function, and the first loses the least on the way.
             base = {**exact, **seen.exact}
             return exact, {n: (runs[n] - base[n]) / factor for n in runs}, ""
