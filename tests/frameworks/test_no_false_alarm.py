@@ -214,8 +214,12 @@ OTHERS = [
     Right("array API, torch", "array_api:torch", standard, "global", (*WIDE, "float16")),
 ]  # fmt: skip
 
+# In float32 each of these is judged beside its library's other tests.
 TABLE = [
-    (right, dtype) for right in (*TORCH, *JAX, *KERAS, *MLX, *OTHERS) for dtype in right.dtypes
+    (right, dtype)
+    for right in (*TORCH, *JAX, *KERAS, *MLX, *OTHERS)
+    for dtype in right.dtypes
+    if WHOLE or dtype != "float32"
 ]
 
 
@@ -260,8 +264,9 @@ FINDINGS: dict[str, tuple[Right, str, dict[str, Any], tuple[str, ...], str]] = {
         Right("", "onnx", node(), "global"), "bfloat16", {"cases": 8}, BOTH[:1], "entries fail",
     ),
     "jax.nn.softmax loses its row term in float16 where the normaliser reaches 256": (
-        by_jax("", plain, "global", ALL), "float16", {"sizes": LONG | {"keys": 300}, "cases": None},
-        BOTH[1:3], "entries fail",
+        # dQ loses the mean of the keys, which is small in most draws; dK loses what shows in each.
+        by_jax("", plain, "global", ALL), "float16", {"sizes": LONG | {"keys": 300}, "cases": 13},
+        BOTH[2:3], "entries fail",
     ),
 }  # fmt: skip
 
@@ -277,7 +282,7 @@ def test_a_known_exception_is_refuted(name: str, seed: int) -> None:
 
 
 def test_the_row_term_of_float16_is_right_up_to_255_keys() -> None:
-    settings = {"sizes": LONG | {"keys": 255}, "cases": None}
+    settings = {"sizes": LONG | {"keys": 255}, "cases": 13}
     assert judged(by_jax("", plain, "global", ALL), "float16", **settings).raise_if_refuted().ok
 
 
