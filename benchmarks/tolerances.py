@@ -142,10 +142,19 @@ class Figures:
         ratios = np.concatenate(self.ratios) if self.ratios else np.zeros(1)
         median, ninetieth = (float(np.quantile(ratios, q)) for q in (0.5, 0.9))
         return RightRow(
-            library=library, dtype=dtype, profile=profile, kinds=len(self.kinds),
-            entries=self.entries, violations=self.violations, worst=self.worst, rms=self.rms, median=median,
-            ninetieth=ninetieth, together=self.together, said="; ".join(sorted(self.said)),
-        )  # fmt: skip
+            library=library,
+            dtype=dtype,
+            profile=profile,
+            kinds=len(self.kinds),
+            entries=self.entries,
+            violations=self.violations,
+            worst=self.worst,
+            rms=self.rms,
+            median=median,
+            ninetieth=ninetieth,
+            together=self.together,
+            said="; ".join(sorted(self.said)),
+        )
 
 
 def answers(library: Library, kind: str, case: Case, dtype: str) -> Answers | None:

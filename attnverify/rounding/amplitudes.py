@@ -47,6 +47,12 @@ class Amplitudes:
         """The axes that recurrences run along."""
         return {label_axis(op.loop.along) for op in self.recipe.ops if op.loop is not None}
 
+    @property
+    def lean(self) -> float:
+        """How far exp of 0 is from 1 where only a stored 1 hides it."""
+        profile = self.profile
+        return profile.exponential * profile.stage / 3**0.5 if profile.selective else 0.0
+
     @cached_property
     def storage(self) -> Storage | None:
         """What is stored, where not everything is."""

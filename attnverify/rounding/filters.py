@@ -18,6 +18,8 @@ from attnverify.rounding.profiles import Profile
 
 Array = NDArray[Any]
 
+# The error of a function or a constant, in roundoffs of its type.
+FUNCTION = 4.0
 TEMPERATURE, GAIN = "temperature", "gain"
 
 
@@ -63,7 +65,7 @@ def common(profile: Profile) -> float:
     weights, slopes and outputs are rounded one after the other.
     """
     largest = max(profile.stage, profile.stored.roundoff, profile.operand.roundoff)
-    return profile.exponential * profile.accumulator + largest**2
+    return FUNCTION * profile.accumulator + largest**2
 
 
 __all__ = ["GAIN", "TEMPERATURE", "common", "filters"]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from attnverify.compile.recipe import Labels, Loop, Op, Operand, Recipe, label_axis
 from attnverify.compile.run import RULES, Machine, aligned, placed
 from attnverify.rounding.amplitudes import Amplitudes
+from attnverify.rounding.storage import EXACT
 
 Array = NDArray[Any]
 RUNS = "run@runs"
@@ -47,6 +48,7 @@ class NoisyMachine(Machine):
         factor: float = 1.0,
     ) -> None:
         super().__init__(dict(values), sizes, parameters, np.dtype(np.float64), _unchanged, {})
+        self.lean, self.grown = amplitudes.lean, set[str]()
         self.amplitudes = iter(zip(amplitudes.steps, amplitudes.uses, strict=True))
         self.factor = factor
         self.recomputed: Mapping[str, Recomputed] = {}
@@ -87,6 +89,8 @@ class NoisyMachine(Machine):
             rng = self.constant if op.kind == "scalar" else self.rng
             value = value + self.factor * amplitude * self.normal(amplitude.shape, rng)
             disturbed = True
+        if self.lean and self._sums_exponentials(op):
+            value, disturbed = self._leaning(op, value), True
         if op.out in self.recomputed:
             value, disturbed = self._again(op.out, value), True
         self.values[op.out] = value
@@ -107,6 +111,23 @@ class NoisyMachine(Machine):
                 self.noisy = self.noisy | {name}
                 operands[number] = replace(operand, name=name)
         return replace(op, operands=tuple(operands))
+
+    def _leaning(self, op: Op, value: Array) -> Array:
+        """A sum of exponentials with the error of the largest: in every run, row and case alike.
+
+        The largest score of a row is shifted to 0.  A cheap exp of 0 is a little off 1; that is
+        summed as it is and stored as 1, so that all values of a row lean to one side.
+        """
+        shape = (self.count, *(1,) * len(op.labels))
+        lean = self.lean * self.factor * self.normal(shape[1:], self.constant)
+        return np.asarray(value + np.where(value > 0, lean, 0))
+
+    def _sums_exponentials(self, op: Op) -> bool:
+        """Whether an operation sums exponentials; what holds exponentials is kept in mind."""
+        read = any(operand.name in self.grown for operand in op.operands)
+        if op.detail == "exp" or (read and op.kind == "map" and op.detail in EXACT):
+            self.grown.add(op.out)
+        return read and op.kind == "reduce" and op.detail == "sum"
 
     def _again(self, name: str, value: Array) -> Array:
         """Weights computed again from freshly rounded scores and the row's rounded log-sum-exp."""
