@@ -151,8 +151,8 @@ _INPUTS: list[Array] = []
 
 
 def writes_to_earlier_inputs(q: Array, k: Array, v: Array) -> Array:
-    for kept in _INPUTS:
-        np.multiply(kept, 2, out=kept)
+    for place in range(len(_INPUTS)):
+        _INPUTS[place] *= 2
     _INPUTS[:] = [k]
     return right(q, k, v)
 
