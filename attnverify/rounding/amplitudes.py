@@ -40,6 +40,8 @@ class Amplitudes:
     uses: list[tuple[Array | None, ...]] = field(default_factory=list)
     longest: int = 1
     largest: float = 0.0
+    # The entries of all arrays of one run together.
+    entries: int = 0
     beyond: bool = False
 
     @cached_property
@@ -60,6 +62,7 @@ class Amplitudes:
 
     def record(self, op: Op, value: Any, operands: tuple[Any, ...]) -> Any:
         """The hook of the exact run."""
+        self.entries += np.size(value)
         own = self._amplitude(op, value, operands)
         kept = self._kept(op, value)
         parts = [part for part in (own, kept) if part is not None]

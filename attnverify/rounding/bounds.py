@@ -36,6 +36,8 @@ Array = NDArray[Any]
 RUNS = 48
 # Where only what is stored is rounded there is no slack for a sigma that few runs make too small.
 SELECTIVE_RUNS = 96
+# Runs are made together as far as all their arrays have fewer entries than this: half a gigabyte.
+TOGETHER = 2**26
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
@@ -209,8 +211,13 @@ class Rounding:
             reason = self._unfit(form, amplitudes, exact)
             if reason:
                 return exact, {}, reason
-            machine = NoisyMachine(given, case.sizes, case.parameters, amplitudes, factor)
-            runs = machine.runs(recipe, self._count, rng, again)
+            parts = [
+                NoisyMachine(given, case.sizes, case.parameters, amplitudes, factor).runs(
+                    recipe, part, rng, again
+                )
+                for part in _parts(self._count, amplitudes.entries)
+            ]
+            runs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             # All forms are one function, and the first loses the least on the way.
             base = {**exact, **seen.exact}
             return exact, {n: (runs[n] - base[n]) / factor for n in runs}, ""
@@ -251,6 +258,16 @@ class Rounding:
 def _filtered(due: Due, runs: list[Array], slope: Array | None) -> Due:
     """What is due with the directions that errors may share."""
     return replace(due, filters=filters(due.value, due.sigma, runs, slope))
+
+
+def _parts(count: int, entries: int) -> list[int]:
+    """How many runs to make together, where one takes arrays of so many entries in all.
+
+    >>> _parts(16, 2**23)
+    [8, 8]
+    """
+    most = max(1, min(count, TOGETHER // max(1, entries)))
+    return [min(most, count - begun) for begun in range(0, count, most)]
 
 
 @cache

@@ -99,12 +99,14 @@ class Sharing(Judge):
     They follow from the spec, the type and the case, and from no subject.
     """
 
-    known: dict[tuple[int, bool], tuple[Case, Expected]]
+    known: dict[tuple[int, bool, bool], tuple[Case, Expected]]
 
-    def _expected(self, case: Case, *, backward: bool) -> Expected:
-        key = (id(case), backward)
+    def expected(self, case: Case, *, backward: bool = False, matched: bool = False) -> Expected:
+        """What another judge derived, where it did."""
+        key = (id(case), backward, matched)
         if key not in self.known:
-            self.known[key] = (case, super()._expected(case, backward=backward))
+            found = super().expected(case, backward=backward, matched=matched)
+            self.known[key] = (case, found)
         return self.known[key][1]
 
 
@@ -119,7 +121,7 @@ def trial(
         if count is None
         else list(draw.schedule(seed, count))
     )
-    known: dict[tuple[int, bool], tuple[Case, Expected]] = {}
+    known: dict[tuple[int, bool, bool], tuple[Case, Expected]] = {}
     whole = None
     for pair in SPECS[spec_name]:
         for stored in (True, False) if dtype in ("float16", "bfloat16") else (False,):
