@@ -117,9 +117,13 @@ def _pick(ctx: Context, term: Term) -> Term | None:
         return None
     coef = _symmetric(ctx, term)
     mentioned = sorted(ctx.coef_variables(coef))
+    # A free variable too, where an entry reads it: that the two are equal is kept in the mask.
+    inside = {*term.bound, *(var for atom in term.atoms for var in atom.args)}
     for old in mentioned:
         for new in mentioned:
-            if old not in term.bound or new == old or ctx.axes[old] != ctx.axes[new]:
+            if old not in inside or new == old or ctx.axes[old] != ctx.axes[new]:
+                continue
+            if old not in term.bound and (new in term.bound or new > old):
                 continue
             same = zero(variable(old) - variable(new), ctx.decider.is_real)
             if ctx.decider.vanishes(ctx.pieces(coef), [*known(ctx, term), negated(same)]):
