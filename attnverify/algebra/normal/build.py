@@ -11,13 +11,7 @@ from fractions import Fraction
 
 import sympy
 
-from attnverify.algebra.normal.classes import (
-    exponential,
-    function,
-    intern,
-    remade_exponential,
-    remade_function,
-)
+from attnverify.algebra.normal.classes import function, intern
 from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
 from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
 from attnverify.algebra.normal.formulas import (
@@ -32,6 +26,12 @@ from attnverify.algebra.normal.formulas import (
 )
 from attnverify.algebra.normal.inverse import inverse, powered, remade_inverse
 from attnverify.algebra.normal.linear import scalar_form, scalar_polynomial
+from attnverify.algebra.normal.logs import (
+    exponential,
+    logarithm,
+    remade_exponential,
+    remade_function,
+)
 from attnverify.algebra.normal.poly import (
     add,
     bind,
@@ -217,6 +217,7 @@ class Builder:
         primitive(name)  # a name that is not on the list raises
         rules: dict[str, Callable[[], Poly]] = {
             "exp": lambda: exponential(ctx, arguments[0]),
+            "log": lambda: logarithm(ctx, arguments[0]),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, add_coefs, scale
+from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, add_coefs
 from attnverify.algebra.normal.forms import Var, variable
 from attnverify.algebra.normal.formulas import below
 from attnverify.algebra.normal.match import bundle_matches, bundle_signature, twins
@@ -134,14 +134,6 @@ def function(ctx: Context, name: str, bundle: tuple[Poly, ...]) -> Poly:
     """A function about which nothing is known but that equal arguments give equal values."""
     number, args = intern(ctx, bundle)
     return single(ctx.atom("fn", name, number, args))
-
-
-def remade_exponential(
-    ctx: Context, label: str, bundle: tuple[Poly, ...], exponent: Fraction
-) -> Poly:
-    """exp(bundle) ** exponent, made anew."""
-    (body,) = bundle
-    return exponential(ctx, tuple(Term(t.bound, t.atoms, scale(t.coef, exponent)) for t in body))
 
 
 def remade_function(ctx: Context, label: str, bundle: tuple[Poly, ...], exponent: Fraction) -> Poly:
