@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, add_coefs
+from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, add_coefs, scale
 from attnverify.algebra.normal.forms import Var, variable
 from attnverify.algebra.normal.formulas import below
 from attnverify.algebra.normal.match import bundle_matches, bundle_signature, twins
