@@ -12,6 +12,7 @@ from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
 from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negated, zero
 from attnverify.algebra.normal.linear import atom_form, is_number, polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
+from attnverify.algebra.normal.narrow import narrowed
 from attnverify.algebra.normal.poly import bind, collect, multiply
 from attnverify.algebra.normal.support import bound_on, halves, known
 
@@ -21,6 +22,12 @@ MOST_BOUNDS = 3  # a count between more bounds than this is left as it stands
 
 def residue(ctx: Context, poly: Poly) -> Poly:
     """What is left of a polynomial after every rule: nothing, if it is 0 for all values."""
+    rest = _reduced(ctx, poly)
+    narrow = narrowed(ctx, rest) if rest else rest
+    return rest if narrow is rest else _reduced(ctx, narrow)
+
+
+def _reduced(ctx: Context, poly: Poly) -> Poly:
     for _ in range(ROUNDS):
         poly = cancelled(ctx, poly)
         poly = _left(ctx, poly)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from attnverify.provers import normal
 from attnverify.provers.induction.closed import closed
+from attnverify.provers.induction.copies import copied
 from attnverify.provers.induction.moved import moved
 from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.steps import needed_rows, recurrences
@@ -37,7 +38,7 @@ def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
 
 def plans(statement: Statement) -> Iterator[Plan]:
     """The ways in which a statement about recurrences follows from statements without them."""
-    for make in (moved, closed):
+    for make in (moved, copied, closed):
         plan = make(statement)
         if plan is not None:
             yield plan
