@@ -43,6 +43,7 @@ from attnverify.algebra.normal.poly import (
     single,
 )
 from attnverify.algebra.normal.spots import Env, Move, Spot
+from attnverify.algebra.normal.support import never_negative, nonzero_formula
 from attnverify.algebra.predicates import All, AnyOf, Compare, Holds, Not, Predicate
 from attnverify.algebra.predicates import Truth as Always
 from attnverify.algebra.primitives import primitive
@@ -311,7 +312,18 @@ class Builder:
         difference = add(
             self.ctx, self.polynomial(left, env), scaled(self.polynomial(right, env), -1)
         )
-        number, args = intern(self.ctx, (difference,))
-        cls = self.ctx.classes[number]
+        return self._sign(difference, equal=op == "==")
+
+    def _sign(self, poly: Poly, *, equal: bool) -> Formula:
+        """Where a polynomial is 0, or at most 0."""
+        ctx = self.ctx
+        if not poly:
+            return Truth(value=True)
+        if not equal and never_negative(ctx, scaled(poly, -1)):
+            return Truth(value=True)
+        number, args = intern(ctx, (poly,))
+        if equal or never_negative(ctx, poly):
+            return negated(nonzero_formula(ctx, number, args))
+        cls = ctx.classes[number]
         least = min(tuple(args[k] for k in twin) for twin in cls.twins)
-        return Known(f"class {number} {'=' if op == '==' else '<='} 0", least)
+        return Known(f"class {number} <= 0", least)

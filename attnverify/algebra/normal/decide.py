@@ -74,6 +74,11 @@ class Decider:
         query = Query(self.setting)
         return query.impossible(given, lambda: query.sum(values) < 0)
 
+    def numbers_never_negative(self, values: Sequence[tuple[Formula, Lin]]) -> bool:
+        """Whether a sum of numbers times indicators is at least 0."""
+        query = Query(self.setting)
+        return query.impossible((), lambda: query.sum_of_forms(values) < 0)
+
     def smallest(self, given: Iterable[Formula]) -> Found | None:
         """Values that make the formulas true, with the least total of sizes, if there are any.
 

@@ -8,11 +8,12 @@ from itertools import islice
 
 from attnverify.algebra.normal.cancel import cancelled
 from attnverify.algebra.normal.core import Atom, Coef, Conj, Context, Poly, Term, add_coefs
-from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
+from attnverify.algebra.normal.forms import Lin, Var, lin, variable
 from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negated, zero
-from attnverify.algebra.normal.linear import atom_form, is_number, polynomial
+from attnverify.algebra.normal.linear import polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
 from attnverify.algebra.normal.narrow import narrowed
+from attnverify.algebra.normal.numbers import is_number, number_values
 from attnverify.algebra.normal.poly import bind, collect, multiply
 from attnverify.algebra.normal.support import bound_on, halves, known
 
@@ -57,14 +58,7 @@ def _left(ctx: Context, poly: Poly) -> Poly:
 
 def _numbers_vanish(ctx: Context, group: list[Term]) -> bool:
     """Whether terms that differ by positions and sizes alone sum to 0, as z3 sees whole numbers."""
-    values: list[tuple[Formula, Lin]] = []
-    for term in group:
-        form = lin({}, 1)
-        for atom, exponent in term.atoms.items():
-            if is_number(atom, exponent):
-                for _ in range(int(exponent)):
-                    form = times(form, atom_form(atom))
-        values += [(ctx.conjunction(conj), form * q) for conj, q in term.coef.items()]
+    values = [value for term in group for value in number_values(ctx, term)]
     vanish = ctx.decider.numbers_vanish(values, known(ctx, group[0]))
     if vanish:
         ctx.say("z3: whole numbers cancel for all sizes and positions")

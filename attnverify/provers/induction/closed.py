@@ -55,6 +55,7 @@ from attnverify.provers.induction.steps import (
     needed_rows,
     present,
     previous_states,
+    recurrences,
     without_previous,
 )
 from attnverify.spec import Spec
@@ -113,14 +114,15 @@ def closed(statement: Statement) -> Plan | None:
             work.recurrence(row)
         else:
             work.rows.append(row)
-    if not work.words or (statement.relabels and work.inputs):
+    if not any(recurrences(needed_rows(statement))) or (statement.relabels and work.inputs):
         return None
     spec = flat(statement.spec, work.rows, work.inputs)
     claim = Statement(
         statement.name, statement.kind, spec, statement.left, statement.right,
         statement.hypotheses, statement.relabels, statement.words,
     )  # fmt: skip
-    return Plan(tuple(work.words), (*work.obligations, claim))
+    words = work.words or ["states are any arrays, and what stands before each step"]
+    return Plan(tuple(words), (*work.obligations, claim))
 
 
 @dataclass
