@@ -39,6 +39,10 @@ class Decider:
         self.setting.hypotheses = tuple(hypotheses)
         return not self.setting.hypotheses or Query(self.setting).model(()) is not None
 
+    def define(self, formula: Formula) -> None:
+        """Take a formula for granted that says where a new variable stands."""
+        self.setting.defined = (*self.setting.defined, formula)
+
     @property
     def assumed(self) -> tuple[Formula, ...]:
         """The formulas taken for granted."""

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from attnverify.algebra.normal.core import CLASSES, Atom, Coef, Conj, Context, Poly, Term, add_coefs
 from attnverify.algebra.normal.formulas import Formula, negated
+from attnverify.algebra.normal.numbers import number_values
 from attnverify.algebra.normal.poly import bind, collect, instantiate, multiply
 
 DEEPEST = 4  # how many functions inside each other are looked into
@@ -94,11 +95,18 @@ def _simplified(ctx: Context, poly: Poly, given: Sequence[Formula]) -> Poly | No
     result: list[Term] = []
     changed = False
     for term in poly:
-        coef = _coef(ctx, term.coef, given)
+        coef = {} if _no_number(ctx, term, given) else _coef(ctx, term.coef, given)
         changed = changed or coef != term.coef
         if coef:
             result.append(Term(term.bound, term.atoms, coef))
     return collect(ctx, result) if changed else None
+
+
+def _no_number(ctx: Context, term: Term, given: Sequence[Formula]) -> bool:
+    """Whether a term is 0 because a position is."""
+    if term.bound or not any(atom.kind == "pos" for atom in term.atoms):
+        return False
+    return ctx.decider.numbers_vanish(number_values(ctx, term), given)
 
 
 def _coef(ctx: Context, coef: Coef, given: Sequence[Formula]) -> Coef:
@@ -131,6 +139,7 @@ def _conditional(ctx: Context, atom: Atom, depth: int = 0) -> bool:
         return False
     return any(
         any(conj for conj in term.coef)
+        or any(inner.kind == "pos" for inner in term.atoms)
         or any(_conditional(ctx, inner, depth + 1) for inner in term.atoms)
         for body in ctx.classes[atom.number].body
         for term in body

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnverify.provers import normal
-from attnverify.provers.induction.closed import closed
+from attnverify.provers.induction.closed_form import closed
 from attnverify.provers.induction.copies import copied
-from attnverify.provers.induction.moved import moved
+from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.steps import needed_rows, recurrences
 from attnverify.provers.normal import DEFAULT_LIMITS, Limits

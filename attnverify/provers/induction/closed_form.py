@@ -14,7 +14,7 @@ along t they are what stands before and after each step, if
     G(t) is H(t') wherever t follows t'                                            (carry)
 
 which are statements without recurrences. In step and carry P is any array, in the latter with
-E_t = P_{t'}, which a statement of its own says. States that have no such form
+E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such form
 are any arrays, and so are their values before each step, of which only these two facts are used:
 that before step t there stands the value of step t', and at the first step the initial one.
 """
@@ -251,8 +251,10 @@ class _Solving:
         names = {mass.tensor.name for mass in masses}
         rest = [row for row in self.rows if row.name not in names]
         cut = flat(spec, (*before, *rest), [*inputs, *masses])
-        first = form.before(loop, self.other, form.level)
-        begun = at_step(first, loop.along, self._begun())
+        start = form.level
+        if start is not None and form.begun != ZERO:
+            start = ZERO
+        begun = at_step(form.before(loop, self.other, start), loop.along, self._begun())
         step = without_previous(self.bodies[state], self.values)
         level = None if form.mass is None else loop.shifted(form.mass)
         carried = at_step(form.before(loop, self.other, level), loop.along, self._shifted())
@@ -268,6 +270,10 @@ class _Solving:
             left = at_step(form.level, loop.along, self._shifted())
             name = f"the gains of {state} are carried on"
             found.append(Statement(name, "equal", whole, left, level, follows))
+        if form.level is not None and form.begun != ZERO:
+            left = at_step(form.level, loop.along, self._begun())
+            name = f"there is no gain of {state} before the first step"
+            found.append(Statement(name, "equal", whole, left, ZERO, (loop.first,)))
         return found
 
     def _begun(self) -> dict[str, tuple[Entry, Expr]]:
@@ -350,10 +356,11 @@ def _summed(loop: Loop, running: Index, gain: Expr, log: Expr) -> Expr:
     past = [term for term in terms if isinstance(term, Previous)]
     if len(terms) == 2 and len(past) == 1 and negative(past[0].entry) in terms:
         return negative(past[0].entry)
-    if loop.along not in free(log):
-        position = as_expr(loop.along)
-        steps = add(loop.along.axis.size, negative(position)) if loop.row.reverse else position + ONE
-        return mul(steps, log)
-    return total(mul(indicator(loop.done(running)), rename(log, {loop.along: running})), running)
-
-
+    parts = log.terms if isinstance(log, Add) else (log,)
+    moving = add(*(part for part in parts if loop.along in free(part)))
+    still = add(*(part for part in parts if loop.along not in free(part)))
+    position = as_expr(loop.along)
+    steps = add(loop.along.axis.size, negative(position)) if loop.row.reverse else position + ONE
+    done = indicator(loop.done(running))
+    summed = total(mul(done, rename(moving, {loop.along: running})), running)
+    return add(mul(steps, still), ZERO if moving == ZERO else summed)
