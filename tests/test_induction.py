@@ -123,7 +123,7 @@ def test_relabelling_the_axis_of_the_steps_would_be_noticed(
     def careless(statement: Statement) -> Plan | None:
         if not statement.relabels:
             return None
-        work = relabelling._Work(statement, steps.Names.of(statement))  # noqa: SLF001  a planted fault
+        work = relabelling._Work(statement, steps.Names.of(statement))
         for row in steps.needed_rows(statement):
             if isinstance(row, steps.Recurrence):
                 work.recurrence(row)

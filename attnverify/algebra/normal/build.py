@@ -109,13 +109,7 @@ class Builder:
                 return self._softmax(expr, env)
             case Indicator(where):
                 return indicator_poly(ctx.indicator(self.formula(where, env)))
-            case Maximum(score, over, where):
-                return self._of_all("maximum", score, over, where, env)
-            case Threshold(score, over, where, exponent):
-                return self._of_all(f"threshold {exponent}", score, over, where, env)
-            case Previous():
-                raise GaveUp("a recurrence is proved by induction, not by the normal form")
-        raise GaveUp(f"no rule for {type(expr).__name__}")
+        return self._row_function(expr, env)
 
     # ---- leaves
 
@@ -217,17 +211,21 @@ class Builder:
         mask = indicator_poly(self.ctx.indicator(self.formula(expr.where, env)))
         return multiply(self.ctx, mask, exponential(self.ctx, self.polynomial(expr.score, env)))
 
-    def _of_all(self, name: str, score: Expr, over: Index, where: Predicate, env: Env) -> Poly:
-        """A function of which values there are, and how often, and of nothing else.
+    def _row_function(self, expr: Expr, env: Env) -> Poly:
+        """A maximum or a threshold: of which values there are, and how often, and of nothing else.
 
         They are told by the sum of h(value) for a function h of which nothing is known: two such
         sums that are equal for every h have the same values equally often.
         """
-        ctx = self.ctx
-        spot = self.binder(over)
-        inner = {**env, over: spot}
-        mask = indicator_poly(ctx.indicator(self.formula(where, inner)))
-        value = function(ctx, f"value of a {name}", (self.polynomial(score, inner),))
+        if isinstance(expr, Previous):
+            raise GaveUp("a recurrence is proved by induction, not by the normal form")
+        if not isinstance(expr, Maximum | Threshold):
+            raise GaveUp(f"no rule for {type(expr).__name__}")
+        name = "maximum" if isinstance(expr, Maximum) else f"threshold {expr.exponent}"
+        ctx, spot = self.ctx, self.binder(expr.over)
+        inner = {**env, expr.over: spot}
+        mask = indicator_poly(ctx.indicator(self.formula(expr.where, inner)))
+        value = function(ctx, f"value of a {name}", (self.polynomial(expr.score, inner),))
         return function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
 
     # ---- functions

@@ -123,7 +123,9 @@ def _by_cases(ctx: Context, term: Term, number: int) -> Poly:
         other = add_coefs(other, ctx.indicator(below(form, strict=True, is_real=real)))
     return add(
         ctx,
-        multiply(ctx, indicator_poly(same), exponential(ctx, (Term(term.bound, term.atoms, true),))),
+        multiply(
+            ctx, indicator_poly(same), exponential(ctx, (Term(term.bound, term.atoms, true),))
+        ),
         multiply(
             ctx, indicator_poly(other), exponential(ctx, (Term(term.bound, term.atoms, false),))
         ),

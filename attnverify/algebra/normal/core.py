@@ -101,6 +101,7 @@ class Context:
         self.steps = 0
         self.makers: dict[str, Maker] = {}
         self.ends: dict[tuple[str, bool], Var] = {}
+        self.to_ends = True  # whether what stands at an end of an axis is read there
         self.decider = Decider(self.axis, self.parameters, self.limits, self.declared)
 
     def axis(self, var: Var) -> str:

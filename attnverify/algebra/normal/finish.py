@@ -14,7 +14,7 @@ from attnverify.algebra.normal.linear import polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
 from attnverify.algebra.normal.narrow import narrowed
 from attnverify.algebra.normal.numbers import is_number, number_values
-from attnverify.algebra.normal.poly import bind, collect, multiply
+from attnverify.algebra.normal.poly import bind, collect, from_ends, multiply
 from attnverify.algebra.normal.support import bound_on, halves, known
 
 ROUNDS = 3
@@ -25,7 +25,12 @@ def residue(ctx: Context, poly: Poly) -> Poly:
     """What is left of a polynomial after every rule: nothing, if it is 0 for all values."""
     rest = _reduced(ctx, poly)
     narrow = narrowed(ctx, rest) if rest else rest
-    return rest if narrow is rest else _reduced(ctx, narrow)
+    rest = rest if narrow is rest else _reduced(ctx, narrow)
+    ends = {var for term in rest for atom in term.atoms for var in atom.args}
+    if rest and not ends.isdisjoint(ctx.ends.values()):
+        # What stands at an end may be a term of a sum that is left.
+        rest = _reduced(ctx, from_ends(ctx, rest))
+    return rest
 
 
 def _reduced(ctx: Context, poly: Poly) -> Poly:

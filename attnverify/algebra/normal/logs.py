@@ -68,7 +68,7 @@ def exponential(ctx: Context, poly: Poly) -> Poly:
 
 
 def _of_log(ctx: Context, term: Term) -> Poly | None:
-    """exp of a whole multiple of the logarithm of what is positive for all sizes, or None."""
+    """Exp of a whole multiple of the logarithm of what is positive for all sizes, or None."""
     if term.bound or len(term.atoms) != 1 or set(term.coef) != {()}:
         return None
     ((atom, power),) = term.atoms.items()

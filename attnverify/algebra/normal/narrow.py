@@ -144,5 +144,3 @@ def _conditional(ctx: Context, atom: Atom, depth: int = 0) -> bool:
         for body in ctx.classes[atom.number].body
         for term in body
     )
-
-

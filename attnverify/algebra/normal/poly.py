@@ -19,7 +19,7 @@ from attnverify.algebra.normal.core import (
     scale,
 )
 from attnverify.algebra.normal.forms import Var, form_variables, integral, lin, variable
-from attnverify.algebra.normal.formulas import Formula, Zero, below, both, placed
+from attnverify.algebra.normal.formulas import Formula, Zero, below, both, placed, zero
 from attnverify.algebra.normal.match import matches, signature
 
 MOST_TERMS = 300  # a polynomial with more terms is not a proof that anybody waits for
@@ -143,14 +143,30 @@ def equated(ctx: Context, number: int) -> tuple[Var, Var] | None:
     return None
 
 
+def from_ends(ctx: Context, poly: Poly) -> Poly:
+    """The polynomial with each end of an axis as a sum over the axis that a mask picks it from."""
+    ctx.to_ends = False
+    for (axis, last), var in ctx.ends.items():
+        found: list[Term] = []
+        for term in poly:
+            if var not in _read(term):
+                found.append(term)
+                continue
+            new = ctx.fresh(axis)
+            size = lin({("n", axis): Fraction(1)}, -1) if last else lin({})
+            here = ctx.indicator(zero(variable(new) - size, ctx.decider.is_real))
+            moved = instantiate(ctx, (term,), {var: new})
+            found += bind(ctx, multiply(ctx, moved, ((Term((), {}, here)),)), new)
+        poly = collect(ctx, found)
+    return poly
+
+
 def _read(term: Term) -> set[Var]:
     """The variables that a term's atoms mention."""
     return {var for atom in term.atoms for var in atom.args}
 
 
-def _at_end(
-    ctx: Context, term: Term, delta: tuple[Conj, int], pair: tuple[Var, Var]
-) -> list[Term]:
+def _at_end(ctx: Context, term: Term, delta: tuple[Conj, int], pair: tuple[Var, Var]) -> list[Term]:
     """The term with a conjunction split off whose variable stands at an end of its axis.
 
     Atoms read the variable that is there, masks the position as a number where they can.
@@ -213,7 +229,7 @@ def _fixed(ctx: Context, term: Term, conj: Conj, number: int) -> list[Term] | No
 def ended(ctx: Context, number: int) -> tuple[Var, Var] | None:
     """The variable that a literal puts at the first or last position, and the one that is there."""
     match ctx.literals[number]:
-        case Zero(form):
+        case Zero(form) if ctx.to_ends:
             keys = dict(form.terms)
             places = [key for key in keys if key[0] == "v" and key[1] == ""]
             if len(places) != 1 or keys[places[0]] not in (1, -1):

@@ -190,7 +190,7 @@ def never_negative(ctx: Context, poly: Poly) -> bool:
 
 
 def _number_never_negative(ctx: Context, poly: Poly) -> bool:
-    """Whether a polynomial of sizes, positions and parameters alone is at least 0, as z3 sees it."""
+    """Whether a polynomial of sizes, positions and parameters alone is at least 0, by z3."""
     numbers = all(not t.bound and all(is_number(a, e) for a, e in t.atoms.items()) for t in poly)
     if not numbers or not any(term.atoms for term in poly):
         return False

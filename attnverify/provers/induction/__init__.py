@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from attnverify.provers import normal
 from attnverify.provers.induction.closed_form import closed
 from attnverify.provers.induction.copies import copied
-from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.plan import Plan
+from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.steps import needed_rows, recurrences
 from attnverify.provers.normal import DEFAULT_LIMITS, Limits
 from attnverify.provers.outcome import Outcome
+from attnverify.provers.unfold import unfolded
 from attnverify.statement import Statement
 
 
@@ -26,7 +27,7 @@ def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     by induction.
     """
     outcome = normal.prove(statement, limits)
-    if outcome.proved or not any(recurrences(needed_rows(statement))):
+    if outcome.proved:
         return outcome
     for plan in plans(statement):
         found = proved_by(plan, limits)
@@ -38,10 +39,22 @@ def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
 
 def plans(statement: Statement) -> Iterator[Plan]:
     """The ways in which a statement about recurrences follows from statements without them."""
+    if not any(recurrences(needed_rows(statement))):
+        yield from _over_pairs(Plan((), (statement,)))
+        return
     for make in (moved, copied, closed):
         plan = make(statement)
         if plan is not None:
             yield plan
+            yield from _over_pairs(plan)
+
+
+def _over_pairs(plan: Plan) -> Iterator[Plan]:
+    """The plan with the claim itself over pairs of positions, where hypotheses say of which."""
+    claim = unfolded(plan.obligations[-1])
+    if claim is not None:
+        words = "positions of an axis are pairs of positions, as its size is their product"
+        yield Plan((*plan.words, words), (*plan.obligations[:-1], claim))
 
 
 def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:

@@ -14,8 +14,8 @@ along t they are what stands before and after each step, if
     G(t) is H(t') wherever t follows t'                                            (carry)
 
 which are statements without recurrences. In step and carry P is any array, in the latter with
-E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such form
-are any arrays, and so are their values before each step, of which only these two facts are used:
+E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such
+form are any arrays, and so are their values before each step, of which only these two facts are used:
 that before step t there stands the value of step t', and at the first step the initial one.
 """
 
@@ -327,9 +327,7 @@ def _parsed(solving: _Solving, state: str) -> _Parsed | None:
 
 
 def _logs(solving: _Solving, factor: Expr) -> list[Expr] | None:
-    """Logarithms of a product of exponentials; a mask counts as 1, which the proof must bear out.
-
-    """
+    """Logarithms of a product of exponentials; a mask counts as 1, as the proof must bear out."""
     match factor:
         case Apply("exp", (argument,)):
             return [argument]

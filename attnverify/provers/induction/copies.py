@@ -42,6 +42,7 @@ from attnverify.provers.induction.steps import (
 from attnverify.spec import Spec
 from attnverify.statement import Statement
 
+
 def copied(statement: Statement) -> Plan | None:
     """The statement with each copy's states related to the original's, or None without copies."""
     if statement.relabels or statement.kind != "equal":
@@ -149,7 +150,7 @@ class _Work:
         related: list[Equation] = []
         for state, value in row.states.items():
             head, source = row.head(state), names[state]
-            self._ask_begin(state, value, other.states[source], guard)
+            self._ask_begin(state, value, other.states[source])
             self._ask_step(loop, original, state, source, guard)
             for entry, read in ((head, head), (loop.before[state], original.before[source])):
                 name = source if entry is head else read.tensor.name
@@ -190,7 +191,7 @@ class _Work:
             spec = flat(self.statement.spec, (), ())
             self._ask("where the states are compared", spec, earlier, ONE, guard, loop.follows)
 
-    def _ask_begin(self, state: str, value: Expr, other: Expr, guard: Predicate) -> None:
+    def _ask_begin(self, state: str, value: Expr, other: Expr) -> None:
         if value != other:
             spec = flat(self.statement.spec, self.rows, self.inputs)
             self._ask(f"{state} begins", spec, value, other)

@@ -61,9 +61,7 @@ class _Work:
             replace(
                 relabel,
                 tensors=(*relabel.tensors, *states),
-                indices=tuple(
-                    dict.fromkeys(i.name for i in places if i.axis.name == relabel.axis)
-                )
+                indices=tuple(dict.fromkeys(i.name for i in places if i.axis.name == relabel.axis))
                 if places or read
                 else relabel.indices,
             )

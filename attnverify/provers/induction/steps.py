@@ -59,7 +59,9 @@ class Names:
         spec = statement.spec
         parameters = {parameter.name for parameter in spec.parameters}
         found = (spec, statement.left, statement.right, statement.hypotheses)
-        return cls({*spec.heads, *parameters}, {i.name for part in found for i in every_index(part)})
+        return cls(
+            {*spec.heads, *parameters}, {i.name for part in found for i in every_index(part)}
+        )
 
     def tensor(self, wanted: str) -> Tensor:
         """A new tensor."""

@@ -85,14 +85,16 @@ gone_each = total(where(l >= t) * G[b, l], over=l) - total(where(l >= s) * G[b, 
 
 CLOSED = [
     equals("a running sum", summing(), total(upto * X[b, s], over=s)),
-    equals("a running sum from a start", summing(begun=H0[b]), H0[b] + total(upto * X[b, s], over=s)),
+    equals(
+        "a running sum from a start", summing(begun=H0[b]), H0[b] + total(upto * X[b, s], over=s)
+    ),
     equals("a running sum from the end", summing(reverse=True), total(after * X[b, s], over=s)),
     equals("a sum before each step", summing(read_before=True), total(strictly * X[b, s], over=s)),
+    equals("a constant decay", summing(exp(W[b])), kept(upto, (t - s) * W[b])),
     equals(
-        "a constant decay", summing(exp(W[b])), kept(upto, (t - s) * W[b])
-    ),
-    equals(
-        "a constant decay from the end", summing(exp(W[b]), reverse=True), kept(after, (s - t) * W[b])
+        "a constant decay from the end",
+        summing(exp(W[b]), reverse=True),
+        kept(after, (s - t) * W[b]),
     ),
     equals(
         "a constant decay of a start",
@@ -106,18 +108,24 @@ CLOSED = [
         summing(exp(G[b, t]) * exp(W[b])),
         kept(upto, since_each + (t - s) * W[b]),
     ),
-]  # fmt: skip
+]
 
 NOT_CLOSED = [
     equals("a running sum without its last", summing(), total(strictly * X[b, s], over=s)),
     equals("a running sum from nowhere", summing(begun=H0[b]), total(upto * X[b, s], over=s)),
     equals("a start of one", summing(begun=1), total(upto * X[b, s], over=s)),
     equals("a running sum the other way", summing(reverse=True), total(upto * X[b, s], over=s)),
-    equals("a sum before each step, and the step", summing(read_before=True), total(upto * X[b, s], over=s)),
+    equals(
+        "a sum before each step, and the step",
+        summing(read_before=True),
+        total(upto * X[b, s], over=s),
+    ),
     equals("a decay too many", summing(exp(W[b])), kept(upto, (t - s + 1) * W[b])),
     equals("a decay too few", summing(exp(W[b])), kept(upto, (t - s - 1) * W[b])),
     equals("a decay the other way", summing(exp(W[b])), kept(upto, (s - t) * W[b])),
-    equals("a decay of what is to come", summing(exp(W[b]), reverse=True), kept(after, (t - s) * W[b])),
+    equals(
+        "a decay of what is to come", summing(exp(W[b]), reverse=True), kept(after, (t - s) * W[b])
+    ),
     equals("no decay", summing(exp(W[b])), total(upto * X[b, s], over=s)),
     equals(
         "a start that does not decay",
@@ -135,14 +143,24 @@ NOT_CLOSED = [
         kept(upto, since_each),
     ),
     equals("a gate of the step before", summing(exp(G[b, t])), kept(strictly, since_each)),
-    equals("a gate from the wrong end", summing(exp(G[b, t]), reverse=True), kept(after, since_each)),
-    equals("a gate that a start passes", summing(exp(G[b, t]), begun=H0[b]), kept(upto, since_each)),
+    equals(
+        "a gate from the wrong end", summing(exp(G[b, t]), reverse=True), kept(after, since_each)
+    ),
+    equals(
+        "a gate that a start passes", summing(exp(G[b, t]), begun=H0[b]), kept(upto, since_each)
+    ),
     equals("a masked gate", summing(where(t > 1) * exp(G[b, t])), kept(upto, since_each)),
     equals("a gain that is no exponential", summing(G[b, t]), kept(upto, since_each)),
     equals("a gain of its logarithm", summing(G[b, t]), total(upto * X[b, s], over=s)),
-    equals("the gate of another entry", summing(exp(total(G[a, t], over=a))), kept(upto, since_each)),
-    equals("a memory of two steps", summing(None, X[b, t] + previous(M[b, t])), total(upto * X[b, s], over=s)),
-]  # fmt: skip
+    equals(
+        "the gate of another entry", summing(exp(total(G[a, t], over=a))), kept(upto, since_each)
+    ),
+    equals(
+        "a memory of two steps",
+        summing(None, X[b, t] + previous(M[b, t])),
+        total(upto * X[b, s], over=s),
+    ),
+]
 
 
 # ---- online softmax over tiles of any keys: tile p[j] of key j is given by an integer input
@@ -164,8 +182,10 @@ def online(
     weight = where(here) * exp(S[b, j] - (running if level == "running" else top))
     end = where(eq(i, tile.size - final))
     begin = where(eq(i, 0)) * top + where(i > 0) * larger(previous(running), top)
-    factor = where(i > 0) * exp(previous(running) - running) if fresh else exp(
-        previous(running) - running
+    factor = (
+        where(i > 0) * exp(previous(running) - running)
+        if fresh
+        else exp(previous(running) - running)
     )
     row = recur(
         i,
@@ -229,10 +249,10 @@ def network(
     body: Expr, *, begun: Expr | None = None, reverse: bool = False, rest: Sequence[Row] = ()
 ) -> Spec:
     """A nonlinear recurrence along time."""
-    row = recur(t, [let(H[b, t, k], body)], {H: H0[b, k] if begun is None else begun}, reverse=reverse)
-    return Spec(
-        "network", [X[b, t, k], H0[b, k], W[k, m]], [row, *rest], [O if rest else H]
-    )  # fmt: skip
+    row = recur(
+        t, [let(H[b, t, k], body)], {H: H0[b, k] if begun is None else begun}, reverse=reverse
+    )
+    return Spec("network", [X[b, t, k], H0[b, k], W[k, m]], [row, *rest], [O if rest else H])
 
 
 drive = total(W[k, m] * previous(H[b, t, m]), over=m) + X[b, t, k]
@@ -276,16 +296,26 @@ CAUSAL = [
     unchanged("a network is causal", ELMAN),
     unchanged("a gated network is causal", network(gated)),
     unchanged("a network that reads what came before", network(tanh(drive + behind))),
-    unchanged("a readout of a network", network(tanh(drive), rest=[let(O[b, t, k], exp(H[b, t, k]))])),
-    unchanged("a network from the end, backwards", network(tanh(drive), reverse=True),
-              until=t > step, since_=t <= step),
-    unchanged("a stacked network is causal", network(
-        tanh(drive), rest=[recur(t, [let(O[b, t, k], tanh(previous(O[b, t, k]) + H[b, t, k]))], {O: 0})],
-    )),
+    unchanged(
+        "a readout of a network", network(tanh(drive), rest=[let(O[b, t, k], exp(H[b, t, k]))])
+    ),
+    unchanged(
+        "a network from the end, backwards",
+        network(tanh(drive), reverse=True),
+        until=t > step,
+        since_=t <= step,
+    ),
+    unchanged(
+        "a stacked network is causal",
+        network(
+            tanh(drive),
+            rest=[recur(t, [let(O[b, t, k], tanh(previous(O[b, t, k]) + H[b, t, k]))], {O: 0})],
+        ),
+    ),
     apart("a network keeps entries apart", ELMAN),
     apart("a network from the end keeps entries apart", network(gated, reverse=True)),
     apart("a network permuted", ELMAN, bijection=True),
-]  # fmt: skip
+]
 NOT_CAUSAL = [
     unchanged("a network from the end", network(tanh(drive), reverse=True)),
     unchanged("a network that reads ahead", network(tanh(drive + ahead))),
@@ -294,20 +324,32 @@ NOT_CAUSAL = [
     unchanged("a network at a change", ELMAN, since_=t >= step),
     unchanged("a network a step after", ELMAN, until=t <= step + 1),
     unchanged("one position after a change", ELMAN, until=eq(t, step + 1)),
-    unchanged("a network that begins with its last input", network(
-        tanh(drive), begun=total(where(eq(s, time.size - 1)) * reading(s), over=s))),
-    unchanged("a readout of all steps", network(
-        tanh(drive), rest=[let(O[b, t, k], total(H[b, s, k], over=s))])),
+    unchanged(
+        "a network that begins with its last input",
+        network(tanh(drive), begun=total(where(eq(s, time.size - 1)) * reading(s), over=s)),
+    ),
+    unchanged(
+        "a readout of all steps",
+        network(tanh(drive), rest=[let(O[b, t, k], total(H[b, s, k], over=s))]),
+    ),
     apart("a network that sums over entries", network(tanh(drive + total(X[a, t, k], over=a)))),
-    apart("a network whose states are summed over entries", network(
-        tanh(total(previous(H[a, t, k]), over=a) + X[b, t, k]))),
-    apart("a network that begins with another entry's state", network(
-        tanh(drive), begun=total(where(eq(a, 0)) * H0[a, k], over=a))),
+    apart(
+        "a network whose states are summed over entries",
+        network(tanh(total(previous(H[a, t, k]), over=a) + X[b, t, k])),
+    ),
+    apart(
+        "a network that begins with another entry's state",
+        network(tanh(drive), begun=total(where(eq(a, 0)) * H0[a, k], over=a)),
+    ),
     apart("a network that counts entries", network(tanh(drive + b))),
     apart("a network with its steps permuted", ELMAN, "time", bijection=True),
-    apart("a running sum with its steps permuted", network(previous(H[b, t, k]) + X[b, t, k]), "time",
-          bijection=True),
-]  # fmt: skip
+    apart(
+        "a running sum with its steps permuted",
+        network(previous(H[b, t, k]) + X[b, t, k]),
+        "time",
+        bijection=True,
+    ),
+]
 
 
 # ---- names that a proof might capture
@@ -322,7 +364,9 @@ def named(wrong: int) -> Statement:
     spec = Spec("named", inputs, [row], [M])
     past = total(where(l_ <= s) * P[b, l_] * Tensor("M_before")[b, l_], over=l_)
     found = [upto * exp(since_each) * past, upto * exp(since_each) * inner, strictly * past][wrong]
-    return Statement(f"names that a proof gives: {wrong}", "equal", spec, M[b, t], total(found, over=s))
+    return Statement(
+        f"names that a proof gives: {wrong}", "equal", spec, M[b, t], total(found, over=s)
+    )
 
 
 def shadowed(*, wrong: bool) -> Statement:
