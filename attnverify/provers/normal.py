@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnverify.algebra.normal.bounds import lowered
 from attnverify.algebra.normal.build import Builder
 from attnverify.algebra.normal.core import Context, GaveUp, Poly
 from attnverify.algebra.normal.decide import Limits
@@ -224,7 +225,7 @@ class _Proof:
 
     def _not_negative(self, poly: Poly) -> Outcome:
         if not never_negative(self.ctx, poly):
-            poly = residue(self.ctx, poly)
+            poly = residue(self.ctx, lowered(self.ctx, poly))
         if never_negative(self.ctx, poly):
             self.ctx.say("every term is a product of factors that are never negative")
             return self._settled(())

@@ -126,7 +126,7 @@ class _Unfolding:
         self.left, self.right = sides
         if any(part not in self.axes for part in self.fold.parts):
             raise NoRuleError
-        if any(self.axes[name].follows for name in self.fold.parts):
+        if self.fold.axis in self.axes and self.axes[self.fold.axis].follows:
             raise NoRuleError
         # Which part comes first is read off how positions are compared.
         self.parts = self._order()

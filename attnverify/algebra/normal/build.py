@@ -27,6 +27,7 @@ from attnverify.algebra.normal.formulas import (
 from attnverify.algebra.normal.inverse import inverse, powered, remade_inverse
 from attnverify.algebra.normal.linear import scalar_form, scalar_polynomial
 from attnverify.algebra.normal.logs import (
+    absolute,
     exponential,
     logarithm,
     remade_exponential,
@@ -236,6 +237,7 @@ class Builder:
         rules: dict[str, Callable[[], Poly]] = {
             "exp": lambda: exponential(ctx, arguments[0]),
             "log": lambda: logarithm(ctx, arguments[0]),
+            "absolute": lambda: absolute(ctx, arguments[0]),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),

@@ -7,17 +7,35 @@ from fractions import Fraction
 from itertools import islice
 
 from attnverify.algebra.normal.cancel import cancelled
-from attnverify.algebra.normal.core import Atom, Coef, Conj, Context, Poly, Term, add_coefs
+from attnverify.algebra.normal.core import (
+    Atom,
+    Coef,
+    Conj,
+    Context,
+    GaveUp,
+    Poly,
+    Term,
+    add_coefs,
+)
 from attnverify.algebra.normal.forms import Lin, Var, lin, variable
 from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negated, zero
 from attnverify.algebra.normal.linear import polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
 from attnverify.algebra.normal.narrow import narrowed
 from attnverify.algebra.normal.numbers import is_number, number_values
-from attnverify.algebra.normal.poly import bind, collect, from_ends, multiply
-from attnverify.algebra.normal.support import bound_on, halves, known
+from attnverify.algebra.normal.poly import (
+    add,
+    bind,
+    collect,
+    from_ends,
+    instantiate,
+    multiply,
+    raised,
+)
+from attnverify.algebra.normal.support import bound_on, halves, known, nonzero_formula
 
 ROUNDS = 3
+MOST_DENOMINATORS = 3
 MOST_BOUNDS = 3  # a count between more bounds than this is left as it stands
 
 
@@ -30,7 +48,37 @@ def residue(ctx: Context, poly: Poly) -> Poly:
     if rest and not ends.isdisjoint(ctx.ends.values()):
         # What stands at an end may be a term of a sum that is left.
         rest = _reduced(ctx, from_ends(ctx, rest))
-    return rest
+    try:
+        whole = _over_one_denominator(ctx, rest)
+        return () if whole is not None and not _reduced(ctx, whole) else rest
+    except GaveUp:
+        return rest
+
+
+def _over_one_denominator(ctx: Context, poly: Poly) -> Poly | None:
+    """The polynomial times the sums that it divides by, where these are positive for all sizes."""
+    powers: dict[Atom, Fraction] = {}
+    for term in poly:
+        for atom, exponent in term.atoms.items():
+            if atom.kind == "inv" and not set(atom.args) & set(term.bound):
+                powers[atom] = max(powers.get(atom, exponent), exponent)
+    below = [a for a in powers if nonzero_formula(ctx, a.number, a.args) == TRUE]
+    if not 0 < len(below) <= MOST_DENOMINATORS:
+        return None
+    result: Poly = ()
+    for term in poly:
+        atoms = {atom: e for atom, e in term.atoms.items() if atom not in below}
+        part: Poly = (Term((), atoms, term.coef),)
+        for atom in below:
+            cls = ctx.classes[atom.number]
+            body = instantiate(ctx, cls.body[0], dict(zip(cls.slots, atom.args, strict=True)))
+            left = powers[atom] - term.atoms.get(atom, Fraction(0))
+            part = multiply(ctx, part, raised(ctx, body, int(left)))
+        for var in term.bound:
+            part = bind(ctx, part, var)
+        result = add(ctx, result, part)
+    ctx.say("what is positive may be multiplied by")
+    return result
 
 
 def _reduced(ctx: Context, poly: Poly) -> Poly:
@@ -161,6 +209,18 @@ def _equate(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
                 coef = ctx.product(term.coef, ctx.indicator(same))
                 return [Term(term.bound, term.atoms, coef)]
     return None
+
+
+def counted(ctx: Context, term: Term) -> Poly:
+    """The term with positions that no atom mentions counted where masks bound them."""
+    mentioned = {var for atom in term.atoms for var in atom.args}
+    if mentioned.issuperset(term.bound):
+        return (term,)
+    made: list[Term] = []
+    for conj, value in term.coef.items():
+        part = Term(term.bound, term.atoms, {conj: value})
+        made += _count(ctx, part, conj) or (part,)
+    return collect(ctx, made)
 
 
 def _count(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:

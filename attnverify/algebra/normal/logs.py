@@ -1,4 +1,4 @@
-"""Logarithms, with log 0 := 0: positive factors come out, and exp undoes them.
+"""Logarithms, with log 0 := 0, and absolute values: positive factors come out.
 
 log(e^x Z) = [Z != 0] x + log Z, and exp(q log Z) = Z^q where Z is positive for all sizes.
 """
@@ -11,6 +11,7 @@ from attnverify.algebra.normal.classes import exponential as exponential_of_term
 from attnverify.algebra.normal.classes import function, intern
 from attnverify.algebra.normal.classes import remade_function as remade_opaque
 from attnverify.algebra.normal.core import UNITS, Atom, Context, Poly, Term, scale
+from attnverify.algebra.normal.finish import counted
 from attnverify.algebra.normal.formulas import TRUE
 from attnverify.algebra.normal.inverse import content, divided, inverse, is_one
 from attnverify.algebra.normal.poly import (
@@ -47,6 +48,18 @@ def logarithm(ctx: Context, poly: Poly) -> Poly:
     return add(ctx, multiply(ctx, nonzero, outside), inside)
 
 
+def absolute(ctx: Context, poly: Poly) -> Poly:
+    """The absolute value: |u P| = u |P| for a positive factor u."""
+    if not poly:
+        return ()
+    common, _ = content(ctx, poly)
+    taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
+    number = abs(next(iter(common.coef.values())))
+    rest = tuple(divided(term, taken, set(), number) for term in poly)
+    outside: Poly = (Term((), taken, {(): number}),)
+    return outside if is_one(rest) else multiply(ctx, outside, function(ctx, "absolute", (rest,)))
+
+
 def _log_of(ctx: Context, atom: Atom) -> Poly:
     """The logarithm of a positive factor."""
     if atom.kind != "exp":
@@ -58,7 +71,7 @@ def _log_of(ctx: Context, atom: Atom) -> Poly:
 def exponential(ctx: Context, poly: Poly) -> Poly:
     """Exp of a polynomial, in which exp undoes the logarithms of what is positive."""
     result, rest = constant(1), list[Term]()
-    for term in poly:
+    for term in (part for whole in poly for part in counted(ctx, whole)):
         undone = _of_log(ctx, term)
         if undone is None:
             rest.append(term)
@@ -93,9 +106,9 @@ def remade_exponential(
 
 def remade_function(ctx: Context, label: str, bundle: tuple[Poly, ...], exponent: Fraction) -> Poly:
     """A function's power, made anew; a negative exponent is the total inverse."""
-    if label != "log":
+    if label not in ("log", "absolute"):
         return remade_opaque(ctx, label, bundle, exponent)
-    made = logarithm(ctx, bundle[0])
+    made = logarithm(ctx, bundle[0]) if label == "log" else absolute(ctx, bundle[0])
     if exponent < 0:
         made, exponent = inverse(ctx, made), -exponent
     return raised(ctx, made, int(exponent)) if exponent else constant(1)
