@@ -114,9 +114,7 @@ def output() -> tuple[Statement, ...]:
         out = moved.heads["O"]
         here = {i.axis.name: i for i in out.indices}
         top = Entry(bound.tensor, tuple(here.get(i.axis.name, i) for i in kept))
-        found.append(
-            Statement("|O| <= max |V|", "sign", moved, add(top, mul(-sign, out)))
-        )
+        found.append(Statement("|O| <= max |V|", "sign", moved, add(top, mul(-sign, out))))
     return tuple(found)
 
 

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 
-from attnverify.algebra.rewrite import entries, rebuild, rename
+from attnverify.algebra.predicates import Compare
+from attnverify.algebra.rewrite import rename
 from attnverify.algebra.terms import (
     ONE,
+    Add,
     Entry,
     Expr,
     Index,
+    Mul,
     Tensor,
+    Total,
     add,
     apply,
     as_expr,
@@ -23,6 +27,7 @@ from attnverify.algebra.terms import (
     power,
     total,
 )
+from attnverify.errors import SpecError
 from attnverify.library import load
 from attnverify.spec import Spec
 from attnverify.statement import Statement
@@ -80,13 +85,13 @@ def _equal(title: str, spec: Spec, name: str, due: Expr) -> Statement:
 
 
 def _values_of(spec: Spec) -> Expr:
-    """dP = dO V^T at the indices of the scores."""
+    """DP = dO V^T at the indices of the scores."""
     product = mul(_at(spec, "dO", "S"), _at(spec, "V", "S"))
     return total(product, _only(spec, "dO", "value_dim"))
 
 
 def _scores(spec: Spec, weights: Expr | None = None, row: Expr | None = None) -> Expr:
-    """dS = P (dP - D), with other weights or another row term where they are given."""
+    """DS = P (dP - D), with other weights or another row term where they are given."""
     weights = _at(spec, "A", "S") if weights is None else weights
     return mul(weights, add(_values_of(spec), negative(_row_term(spec) if row is None else row)))
 
@@ -97,7 +102,7 @@ def _scale(spec: Spec) -> Expr:
 
 
 def _attention(name: str, **choices: object) -> tuple[Statement, ...]:
-    """dV = P^T dO, dS = P (dP - D), dQ = alpha dS K, dK = alpha dS^T Q."""
+    """DV = P^T dO, dS = P (dP - D), dQ = alpha dS K, dK = alpha dS^T Q."""
     spec = _scene(name, **choices)
     return _closed(spec, _scores(spec))
 
@@ -149,7 +154,7 @@ def _log_sum_exp() -> tuple[Statement, ...]:
 
 
 def _capped() -> tuple[Statement, ...]:
-    """c tanh(S/c) multiplies dS by 1 - tanh^2(S/c)."""
+    """C tanh(S/c) multiplies dS by 1 - tanh^2(S/c)."""
     spec = _scene("softcap", ordered=False)
     cap = as_expr(spec.parameters[0]) if spec.parameters else spec.heads["cap"]
     tanh = mul(spec.heads["S"], inverse(cap))
@@ -158,7 +163,7 @@ def _capped() -> tuple[Statement, ...]:
 
 
 def _sinks() -> tuple[Statement, ...]:
-    """dz = - sum_i p_sink,i D_i, and dS = P (dP - D) as without a sink."""
+    """Dz = - sum_i p_sink,i D_i, and dS = P (dP - D) as without a sink."""
     spec = _scene("sinks")
     head = spec.heads["dsinks"]
     share = mul(apply("exp", _at(spec, "sinks", "S")), inverse(_at(spec, "Z", "S")))
@@ -172,23 +177,35 @@ def _sinks() -> tuple[Statement, ...]:
 
 
 def _rotated() -> tuple[Statement, ...]:
-    """dQ = R^T dQ_r: a rotation's transpose takes the gradient back."""
+    """DQ = R^T dQ_r: channel s gets from the other channel u of its pair what u took from s.
+
+    Q_r[s] = cos Q[s] + (2 s - 1) sin Q[u], so dQ[s] = cos dQ_r[s] + (2 u - 1) sin dQ_r[u].
+    """
     spec = _scene("rope", angles="tables")
-    row, turned = spec.equation("Q_r"), spec.heads["dQ_r"]
-    here = dict(zip(turned.indices, row.head.indices, strict=True))
-
-    def back(expr: Expr) -> Expr:
-        """R with the other sign of its sines, of dQ_r in place of Q."""
-        if isinstance(expr, Entry) and expr.tensor.name == "Q":
-            at = dict(zip(row.head.indices, expr.indices, strict=True))
-            return rename(rename(turned, here), at)
-        return negative(expr) if expr in sines else rebuild(expr, back)
-
-    sines = [e for e in entries(row.body) if e.tensor.name.startswith("sin")]
-    own = dict(zip(spec.heads["dQ"].indices, row.head.indices, strict=True))
-    head = rename(spec.heads["dQ"], own)
+    head, turned = spec.equation("Q_r").head, spec.heads["dQ_r"]
+    still, (sign, sine, other) = _parts(spec)
+    here = rename(turned, dict(zip(turned.indices, head.indices, strict=True)))
+    (s,) = (index for index in head.indices if index.axis.name == "side")
+    (u,) = other.over
+    apart = indicator(Compare("!=", as_expr(u), as_expr(s)))
+    crossed = total(mul(apart, rename(sign, {s: u}), sine, rename(here, {s: u})), u)
+    own = dict(zip(spec.heads["dQ"].indices, head.indices, strict=True))
     after = cut(spec, "dQ_r", outputs=("dQ",))
-    return (Statement("dQ = R^T dQ_r", "equal", after, head, back(row.body)),)
+    due = add(mul(still, here), crossed)
+    return (Statement("dQ = R^T dQ_r", "equal", after, rename(spec.heads["dQ"], own), due),)
+
+
+def _parts(spec: Spec) -> tuple[Expr, tuple[Expr, Expr, Total]]:
+    """What Q_r has of Q: the cosine, and sign, sine and sum over the other channel."""
+    body = spec.equation("Q_r").body
+    straight, turned = body.terms if isinstance(body, Add) else (body, body)
+    if not isinstance(straight, Mul) or not isinstance(turned, Mul):
+        raise SpecError("a rotation is a cosine part and a sine part", found=str(body))
+    cosine = mul(*(factor for factor in straight.factors if not isinstance(factor, Entry)))
+    sign, sine, other = turned.factors
+    if not isinstance(other, Total):
+        raise SpecError("a rotation reads the other channel of a pair", found=str(other))
+    return cosine, (sign, sine, other)
 
 
 def _no_sum(*outputs: str) -> tuple[Statement, ...]:
@@ -208,7 +225,9 @@ GRADIENTS = (
         "dV = P^T dO, dQ = alpha dS K, dK = alpha dS^T Q with dS = P (dP - D)",
         partial(_attention, "global"),
     ),
-    _theorem("gradient of causal attention", "the same under a mask", partial(_attention, "causal")),
+    _theorem(
+        "gradient of causal attention", "the same under a mask", partial(_attention, "causal")
+    ),
     _theorem(
         "gradient of masked attention",
         "the same under any mask, rows without keys among them",
@@ -231,12 +250,12 @@ GRADIENTS = (
         "cotangent of the log-sum-exp", "dL adds to the row: dS = P (dP - D + dL)", _log_sum_exp
     ),
     Theorem(
-        "gradient under a cap", "c tanh(S/c) multiplies dS by 1 - tanh^2(S/c)",
-        "Gemma Team 2024, section 2", _capped,
+        "gradient under a cap",
+        "c tanh(S/c) multiplies dS by 1 - tanh^2(S/c)",
+        "Gemma Team 2024, section 2",
+        _capped,
     ),  # fmt: skip
-    Theorem(
-        "gradient of a sink", "dz = - sum_i p_sink,i D_i", "derived; Xiao et al. 2024", _sinks
-    ),
+    Theorem("gradient of a sink", "dz = - sum_i p_sink,i D_i", "derived; Xiao et al. 2024", _sinks),
     Theorem("gradient through a rotation", "dQ = R^T d(RQ)", "Su et al. 2021, eq. 16", _rotated),
     Theorem(
         "score gradients with a cotangent of the log-sum-exp",

@@ -156,16 +156,19 @@ def _form(name: str, source: str, **choices: object) -> Theorem:
 
 
 STREAMS = (
-    Theorem(
-        "merging partial states", "commutative and associative", "Dao et al. 2023", merging
-    ),
+    Theorem("merging partial states", "commutative and associative", "Dao et al. 2023", merging),
     Theorem("merging with nothing", "the empty state is the identity", "Dao et al. 2023", identity),
     Theorem(
-        "states of two parts of the keys", "they merge to that of all keys", "Dao et al. 2023", parts
+        "states of two parts of the keys",
+        "they merge to that of all keys",
+        "Dao et al. 2023",
+        parts,
     ),
     Theorem(
-        "online softmax over any tiles", "running maximum, sum and output give softmax attention",
-        "Milakov and Gimelshein 2018, theorem 1", tiles,
+        "online softmax over any tiles",
+        "running maximum, sum and output give softmax attention",
+        "Milakov and Gimelshein 2018, theorem 1",
+        tiles,
     ),  # fmt: skip
     _form("linear", "Katharopoulos et al. 2020, eqs. 16 to 20", causal=True),
     _form("retention", "Sun et al. 2023, eqs. 5 and 6", decay="given"),

@@ -45,7 +45,7 @@ def _taken(ctx: Context, term: Term, atom: Atom) -> Poly | None:
 
 
 def _gap(ctx: Context, atom: Atom) -> Poly | None:
-    """a |x|^3 / 3 where an absolute value is of a tanh(x) - a x, with a a positive factor."""
+    """A |x|^3 / 3 where an absolute value is of a tanh(x) - a x, with a a positive factor."""
     cls = ctx.classes[atom.number]
     body = instantiate(ctx, cls.body[0], dict(zip(cls.slots, atom.args, strict=True)))
     for term in body:

@@ -35,6 +35,7 @@ from attnverify.algebra.normal.logs import (
 )
 from attnverify.algebra.normal.poly import (
     add,
+    apart,
     bind,
     constant,
     indicator_poly,
@@ -44,7 +45,7 @@ from attnverify.algebra.normal.poly import (
     single,
 )
 from attnverify.algebra.normal.spots import Env, Move, Spot
-from attnverify.algebra.normal.support import never_negative, nonzero_formula
+from attnverify.algebra.normal.support import exists, never_negative, nonzero_formula
 from attnverify.algebra.predicates import All, AnyOf, Compare, Holds, Not, Predicate
 from attnverify.algebra.predicates import Truth as Always
 from attnverify.algebra.primitives import primitive
@@ -225,9 +226,16 @@ class Builder:
         name = "maximum" if isinstance(expr, Maximum) else f"threshold {expr.exponent}"
         ctx, spot = self.ctx, self.binder(expr.over)
         inner = {**env, expr.over: spot}
-        mask = indicator_poly(ctx.indicator(self.formula(expr.where, inner)))
-        value = function(ctx, f"value of a {name}", (self.polynomial(expr.score, inner),))
-        return function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
+        where = self.formula(expr.where, inner)
+        mask = indicator_poly(ctx.indicator(where))
+        moving, still = apart(ctx, self.polynomial(expr.score, inner), spot.var)
+        value = function(ctx, f"value of a {name}", (moving,))
+        result = function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
+        if not still:
+            return result
+        ctx.say(f"a constant added to every value is added to their {name.split(maxsplit=1)[0]}")
+        some = indicator_poly(ctx.indicator(exists(ctx, spot.var, where)))
+        return add(ctx, result, multiply(ctx, some, still))
 
     # ---- functions
 

@@ -33,6 +33,7 @@ from attnverify.algebra.normal.poly import (
     raised,
 )
 from attnverify.algebra.normal.support import bound_on, halves, known, nonzero_formula
+from attnverify.algebra.normal.thresholds import summed
 
 ROUNDS = 3
 MOST_DENOMINATORS = 3
@@ -142,7 +143,7 @@ def _vanishes_by_symmetry(ctx: Context, term: Term, given: list[Formula]) -> boo
 
 def _finer(ctx: Context, term: Term) -> Iterator[Term]:
     """The term, its conjunctions split off where they equate a variable or count positions."""
-    picked = _pick(ctx, term)
+    picked = summed(ctx, term) or _pick(ctx, term)
     if picked is not None:
         yield picked
         return

@@ -54,9 +54,9 @@ def absolute(ctx: Context, poly: Poly) -> Poly:
         return ()
     common, _ = content(ctx, poly)
     taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
-    number = abs(next(iter(common.coef.values())))
+    number = next(iter(common.coef.values()))
     rest = tuple(divided(term, taken, set(), number) for term in poly)
-    outside: Poly = (Term((), taken, {(): number}),)
+    outside: Poly = (Term((), taken, {(): abs(number)}),)
     return outside if is_one(rest) else multiply(ctx, outside, function(ctx, "absolute", (rest,)))
 
 

@@ -314,6 +314,17 @@ def _assert_apart(bound: tuple[Var, ...], names: Mapping[Var, Var]) -> None:
         raise AssertionError("a substitution would capture a bound variable")
 
 
+def apart(ctx: Context, poly: Poly, var: Var) -> tuple[Poly, Poly]:
+    """The terms that depend on a variable, and the others."""
+    inside = {
+        id(term) for term in poly if var in _read(term) or var in ctx.coef_variables(term.coef)
+    }
+    return (
+        tuple(term for term in poly if id(term) in inside),
+        tuple(term for term in poly if id(term) not in inside),
+    )
+
+
 def freshened(ctx: Context, term: Term) -> Term:
     """The same term with new names for what it binds."""
     names = ctx.freshen(term.bound)

@@ -14,9 +14,9 @@ from attnverify.provers.induction.copies import copied
 from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.steps import needed_rows, recurrences
+from attnverify.provers.induction.unfold import unfolded
 from attnverify.provers.normal import DEFAULT_LIMITS, Limits
 from attnverify.provers.outcome import Outcome
-from attnverify.provers.unfold import unfolded
 from attnverify.statement import Statement
 
 

@@ -239,7 +239,9 @@ class _Unfolding:
         return with_scalars(expr, table)
 
     def _places(
-        self, places: tuple[Index | tuple[Index, ...], ...], bound: Mapping[Index, tuple[Index, ...]]
+        self,
+        places: tuple[Index | tuple[Index, ...], ...],
+        bound: Mapping[Index, tuple[Index, ...]],
     ) -> tuple[Index | tuple[Index, ...], ...]:
         found: list[Index | tuple[Index, ...]] = []
         for place in places:
@@ -346,4 +348,3 @@ def _digits_in(where: Predicate, parts: tuple[str, ...]) -> Predicate:
 def _indices(value: sympy.Expr) -> list[Index]:
     found = (symbol_index(symbol) for symbol in sorted(value.free_symbols, key=str))
     return [index for index in found if index is not None]
-
