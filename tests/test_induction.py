@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from attnverify import load
 from attnverify.algebra.terms import Entry, Tensor
+from attnverify.equations import Recurrence
 from attnverify.errors import AttnverifyError
+from attnverify.notation import tanh
 from attnverify.provers import induction
 from attnverify.provers.induction import closed_form, copies, plans, prove, relabelling, steps
 from attnverify.provers.induction.plan import Plan
@@ -125,7 +128,7 @@ def test_relabelling_the_axis_of_the_steps_would_be_noticed(
             return None
         work = relabelling._Work(statement, steps.Names.of(statement))
         for row in steps.needed_rows(statement):
-            if isinstance(row, steps.Recurrence):
+            if isinstance(row, Recurrence):
                 work.recurrence(row)
             else:
                 work.rows.append(row)
@@ -140,7 +143,7 @@ def test_relabelling_the_axis_of_the_steps_would_be_noticed(
 def test_a_copy_that_is_none_is_not_taken_for_one() -> None:
     (first, second) = (
         recurrences.ELMAN,
-        recurrences.network(recurrences.tanh(2 * recurrences.drive)),
+        recurrences.network(tanh(2 * recurrences.drive)),
     )
     joint, names = beside(first, second)
     head = joint.heads["H"]
@@ -150,7 +153,7 @@ def test_a_copy_that_is_none_is_not_taken_for_one() -> None:
     assert refutation(claim, 8) is not None
 
 
-FORMS = [
+FORMS: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"causal": True}), ("retention", {"decay": "given"}),
     ("retention", {"decay": "multi_scale"}), ("gated_linear", {}), ("state_space_dual", {}),
     ("rwkv4", {}),
@@ -158,7 +161,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("name", "choices"), FORMS)
-def test_parallel_and_recurrent_forms_are_equal(name: str, choices: dict[str, object]) -> None:
+def test_parallel_and_recurrent_forms_are_equal(name: str, choices: dict[str, Any]) -> None:
     one = load(name, form="parallel", **choices)
     joint, names = beside(one, load(name, form="recurrent", **choices))
     out = joint.heads[one.outputs[0]]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from attnverify.algebra.normal import finish, narrow, thresholds
 from attnverify.algebra.normal.core import Context
+from attnverify.algebra.normal.formulas import TRUE as ALWAYS
 from attnverify.provers.induction import prove, unfold
 from attnverify.provers.sampled import confirm, trial
 from attnverify.statement import Statement
@@ -78,13 +79,17 @@ def test_any_threshold_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_denominators_that_may_be_zero_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finish, "nonzero_formula", lambda *_: finish.TRUE)
+    monkeypatch.setattr(finish, "nonzero_formula", lambda *_: ALWAYS)
     assert "a difference of inverses, of what may be zero" in falsely_proved(rules.NOT_SUMS)
 
 
 def test_one_end_for_both_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     end = Context.end
-    monkeypatch.setattr(Context, "end", lambda self, axis, *, last: end(self, axis, last=False))
+
+    def first(self: Context, axis: str, *, last: bool) -> int:
+        return end(self, axis, last=last and False)
+
+    monkeypatch.setattr(Context, "end", first)
     assert "the last key and the first" in falsely_proved(rules.NOT_ENDS)
 
 

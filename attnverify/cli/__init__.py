@@ -18,6 +18,7 @@ from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
+from attnverify.cli.theorems import theorems
 from attnverify.cli.verify import verify
 from attnverify.errors import AttnverifyError, MissingExtraError
 
@@ -82,6 +83,7 @@ app.command("verify")(verify)
 app.command("check")(check)
 app.command("ghostwrite")(ghostwrite)
 app.command("lattice")(lattice)
+app.command("theorems")(theorems)
 app.command("report")(report)
 
 

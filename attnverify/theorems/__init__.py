@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from attnverify.errors import ParameterError
 from attnverify.provers.sampled import sampled
 from attnverify.theorems.bounds import BOUNDS
 from attnverify.theorems.gradients import GRADIENTS
@@ -27,9 +28,21 @@ def verify_theorems(
 ) -> Report:
     """A verdict on each theorem, or on those named, in one section for each kind.
 
-    `examples` is the number of cases drawn for each statement before it is proved.
+    `examples` is the number of cases drawn for each statement before it is proved. Raises
+    ParameterError for a name that no theorem has.
+
+    >>> report = verify_theorems(["softmax Jacobian"])
+    >>> print(report.sections[0].verdicts[0].status.value)
+    PROVED
     """
     wanted = None if names is None else set(names)
+    known = [one.name for theorems in SECTIONS.values() for one in theorems]
+    if wanted is not None and not wanted <= set(known):
+        raise ParameterError(
+            "no theorem has this name",
+            found=", ".join(sorted(wanted - set(known))),
+            due=", ".join(known),
+        )
     sections = []
     for title, theorems in SECTIONS.items():
         chosen = [one for one in theorems if wanted is None or one.name in wanted]

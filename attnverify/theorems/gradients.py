@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 from attnverify.algebra.predicates import Compare
 from attnverify.algebra.rewrite import rename
@@ -38,7 +39,7 @@ from attnverify.transforms.relabel import cut
 FLASH = "Dao et al. 2022, appendix B.2; Dao 2023, algorithm 2"
 
 
-def _derived(name: str, outputs: tuple[str, ...] = ("O",), **choices: object) -> Spec:
+def _derived(name: str, outputs: tuple[str, ...] = ("O",), **choices: Any) -> Spec:
     return gradient(load(name, **choices).replace(outputs=outputs))
 
 
@@ -76,7 +77,7 @@ def _with_output(spec: Spec, source: Spec) -> Spec:
     return spec.replace(equations=(*spec.equations, again), outputs=(*spec.outputs, "O_again"))
 
 
-def _scene(name: str, outputs: tuple[str, ...] = ("O",), **choices: object) -> Spec:
+def _scene(name: str, outputs: tuple[str, ...] = ("O",), **choices: Any) -> Spec:
     return _with_output(_derived(name, outputs, **choices), load(name, **choices))
 
 
@@ -101,7 +102,7 @@ def _scale(spec: Spec) -> Expr:
     return inverse(power(k.axis.size, Fraction(1, 2)))
 
 
-def _attention(name: str, **choices: object) -> tuple[Statement, ...]:
+def _attention(name: str, **choices: Any) -> tuple[Statement, ...]:
     """DV = P^T dO, dS = P (dP - D), dQ = alpha dS K, dK = alpha dS^T Q."""
     spec = _scene(name, **choices)
     return _closed(spec, _scores(spec))
@@ -121,7 +122,7 @@ def _closed(spec: Spec, scores: Expr, *, slope: Expr = ONE) -> tuple[Statement, 
     )
 
 
-def _flash(name: str, **choices: object) -> tuple[Statement, ...]:
+def _flash(name: str, **choices: Any) -> tuple[Statement, ...]:
     """The same with weights exp(S - L) from the log-sum-exp, and D from dO and O."""
     spec = _scene(name, **choices)
     source = load(name, **choices)
@@ -254,7 +255,7 @@ GRADIENTS = (
         "c tanh(S/c) multiplies dS by 1 - tanh^2(S/c)",
         "Gemma Team 2024, section 2",
         _capped,
-    ),  # fmt: skip
+    ),
     Theorem("gradient of a sink", "dz = - sum_i p_sink,i D_i", "derived; Xiao et al. 2024", _sinks),
     Theorem("gradient through a rotation", "dQ = R^T d(RQ)", "Su et al. 2021, eq. 16", _rotated),
     Theorem(

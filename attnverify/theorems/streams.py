@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attnverify.algebra.predicates import All, Compare
+from typing import Any
+
+from attnverify.algebra.predicates import All, Compare, as_predicate
 from attnverify.algebra.terms import (
     ONE,
     ZERO,
@@ -88,7 +90,7 @@ def identity() -> tuple[Statement, ...]:
 def parts() -> tuple[Statement, ...]:
     """The states of any two parts of the keys merge to that of both."""
     first = Tensor("first", "bool")[J]
-    mine = indicator(_holds(first))
+    mine = indicator(as_predicate(first))
     sums = [mul(w, apply("exp", S[J])) for w in (mine, add(ONE, negative(mine)))]
     states = [
         (mul(total(mul(part, V[J, C]), J), inverse(total(part, J))), total(part, J))
@@ -98,12 +100,6 @@ def parts() -> tuple[Statement, ...]:
     whole = total(mul(softmax(S[J], over=J), V[J, C]), J)
     out, _ = _joined(states[0], states[1])
     return (Statement("parts of the keys", "equal", spec, out, whole),)
-
-
-def _holds(entry: Entry) -> object:
-    from attnverify.algebra.predicates import as_predicate  # noqa: PLC0415
-
-    return as_predicate(entry)
 
 
 def tiles() -> tuple[Statement, ...]:
@@ -138,7 +134,7 @@ def tiles() -> tuple[Statement, ...]:
     return (Statement("tiles of any keys", "equal", spec, O[C], due),)
 
 
-def forms(name: str, **choices: object) -> tuple[Statement, ...]:
+def forms(name: str, **choices: Any) -> tuple[Statement, ...]:
     """The parallel and the recurrent form of a spec are equal."""
     one = load(name, form="parallel", **choices)
     joint, names = beside(one, load(name, form="recurrent", **choices))
@@ -147,7 +143,7 @@ def forms(name: str, **choices: object) -> tuple[Statement, ...]:
     return (Statement(f"{name}: parallel = recurrent", "equal", joint, out, other),)
 
 
-def _form(name: str, source: str, **choices: object) -> Theorem:
+def _form(name: str, source: str, **choices: Any) -> Theorem:
     told = ", ".join(f"{key}={value}" for key, value in choices.items() if key == "decay")
     title = f"{name} {told}".strip()
     return Theorem(
@@ -169,7 +165,7 @@ STREAMS = (
         "running maximum, sum and output give softmax attention",
         "Milakov and Gimelshein 2018, theorem 1",
         tiles,
-    ),  # fmt: skip
+    ),
     _form("linear", "Katharopoulos et al. 2020, eqs. 16 to 20", causal=True),
     _form("retention", "Sun et al. 2023, eqs. 5 and 6", decay="given"),
     _form("retention", "Sun et al. 2023, eqs. 5, 6 and 8", decay="multi_scale"),

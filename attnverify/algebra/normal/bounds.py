@@ -20,7 +20,7 @@ def lowered(ctx: Context, poly: Poly) -> Poly:
     for term in poly:
         part: Poly = (term,)
         for atom, exponent in term.atoms.items():
-            if (atom.kind, atom.label, exponent) == ("fn", "absolute", 1):
+            if (atom.kind, atom.label, exponent) == ("fn", "absolute", Fraction(1)):
                 part = _taken(ctx, term, atom) or part
                 break
         result = add(ctx, result, part)

@@ -86,7 +86,7 @@ def _of_log(ctx: Context, term: Term) -> Poly | None:
         return None
     ((atom, power),) = term.atoms.items()
     times = term.coef[()]
-    if (atom.kind, atom.label, power) != ("fn", "log", 1) or times.denominator != 1:
+    if (atom.kind, atom.label, power) != ("fn", "log", Fraction(1)) or times.denominator != 1:
         return None
     cls = ctx.classes[atom.number]
     if nonzero_formula(ctx, atom.number, atom.args) != TRUE or not never_negative(ctx, cls.body[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attnverify.algebra.normal.setting import Limits
 from attnverify.provers import normal
 from attnverify.provers.induction.closed_form import closed
 from attnverify.provers.induction.copies import copied
@@ -15,7 +16,7 @@ from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.steps import needed_rows, recurrences
 from attnverify.provers.induction.unfold import unfolded
-from attnverify.provers.normal import DEFAULT_LIMITS, Limits
+from attnverify.provers.normal import DEFAULT_LIMITS
 from attnverify.provers.outcome import Outcome
 from attnverify.statement import Statement
 

@@ -15,8 +15,8 @@ along t they are what stands before and after each step, if
 
 which are statements without recurrences. In step and carry P is any array, in the latter with
 E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such
-form are any arrays, and so are their values before each step, of which only these two facts are used:
-that before step t there stands the value of step t', and at the first step the initial one.
+form are any arrays, and so are their values before each step, of which only two facts are used:
+before step t there stands the value of step t', and at the first step the initial one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from attnverify.algebra.rewrite import entries, free
@@ -53,7 +53,7 @@ class _Work:
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
 
-    def relabels(self, read: Iterable[Expr] = ()) -> tuple[Relabel, ...]:
+    def relabels(self, read: Collection[Expr] = ()) -> tuple[Relabel, ...]:
         """The relabellings with the states among what they move; `read` gives the free indices."""
         places = [index for expr in read for index in free(expr)]
         states = tuple(entry.tensor.name for entry in self.inputs)

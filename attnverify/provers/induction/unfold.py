@@ -258,7 +258,7 @@ class _Unfolding:
     ) -> Expr:
         mine = {index: self._new(index) for index in over if self._mine(index)}
         inner = {**{i: p for i, p in bound.items() if i not in over}, **mine}
-        new = tuple(q for i in over for q in (mine[i] if i in mine else (i,)))
+        new = tuple(q for i in over for q in mine.get(i, (i,)))
         made = self._expr(body, inner)
         return total(made, new) if new else made
 
