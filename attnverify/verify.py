@@ -30,8 +30,8 @@ from attnverify.provers.draws import (
     plain_values,
     plan,
 )
+from attnverify.provers.induction import prove
 from attnverify.provers.joint import Joint, joints
-from attnverify.provers.normal import prove
 from attnverify.provers.paths import Routes
 from attnverify.provers.routes import routes
 from attnverify.provers.sampled import confirm, trial, tried

@@ -19,6 +19,7 @@ from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
+from attnverify.cli.theorems import theorems
 from attnverify.cli.verify import verify
 from attnverify.errors import AttnverifyError, MissingExtraError
 
@@ -84,6 +85,7 @@ app.command("check")(check)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
 app.command("lattice")(lattice)
+app.command("theorems")(theorems)
 app.command("report")(report)
 
 

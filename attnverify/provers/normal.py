@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnverify.algebra.normal.bounds import lowered
 from attnverify.algebra.normal.build import Builder
 from attnverify.algebra.normal.core import Context, GaveUp, Poly
 from attnverify.algebra.normal.decide import Limits
 from attnverify.algebra.normal.finish import residue
+from attnverify.algebra.normal.forms import Var
 from attnverify.algebra.normal.formulas import Formula, variables
 from attnverify.algebra.normal.poly import add, bind, instantiate, scaled
 from attnverify.algebra.normal.printing import polynomial_text
@@ -200,21 +202,30 @@ class _Proof:
         first = self._not_negative(add(ctx, sides.right, scaled(sides.left, -1)))
         if first.proved or not never_negative(ctx, sides.left):
             return first
-        assumed = {v for formula in ctx.decider.assumed for v in variables(formula)}
-        for spot in self.spots.values():
-            if spot.var in assumed:  # the terms of the sum at other positions may be negative
-                continue
-            other = ctx.fresh(ctx.axes[spot.var])
-            whole = bind(ctx, instantiate(ctx, sides.left, {spot.var: other}), other)
+        for group in self._summands(sides.left):
+            whole = sides.left
+            for var in group:
+                other = ctx.fresh(ctx.axes[var])
+                whole = bind(ctx, instantiate(ctx, whole, {var: other}), other)
             outcome = self._not_negative(add(ctx, sides.right, scaled(whole, -1)))
             if outcome.proved:
                 ctx.say("a term of a sum of terms that are not negative is at most the sum")
                 return Outcome(True, tuple(ctx.words), queries=ctx.decider.asked)  # noqa: FBT003
         return first
 
+    def _summands(self, left: Poly) -> list[tuple[Var, ...]]:
+        """The free variables that the left side may be summed over: all it does not divide by."""
+        assumed = {v for formula in self.ctx.decider.assumed for v in variables(formula)}
+        # The terms of the sum at other positions than those assumed may be negative.
+        free = [spot.var for spot in self.spots.values() if spot.var not in assumed]
+        below = {v for term in left for a in term.atoms if a.kind == "inv" for v in a.args}
+        beside = tuple(var for var in free if var not in below)
+        found = [beside] if 1 < len(beside) < len(free) else []
+        return [*found, *((var,) for var in free)]
+
     def _not_negative(self, poly: Poly) -> Outcome:
         if not never_negative(self.ctx, poly):
-            poly = residue(self.ctx, poly)
+            poly = residue(self.ctx, lowered(self.ctx, poly))
         if never_negative(self.ctx, poly):
             self.ctx.say("every term is a product of factors that are never negative")
             return self._settled(())

@@ -57,7 +57,7 @@ def with_axes(spec: Spec, names: Mapping[str, str]) -> Spec:
 def _check_indices(spec: Spec, names: Mapping[str, str]) -> None:
     """Refuse to make one index out of two."""
     known: dict[tuple[str, str], str] = {}
-    for index in _indices(spec):
+    for index in every_index(spec):
         axis = index.axis.name
         before = known.setdefault((index.name, names.get(axis, axis)), axis)
         if before != axis:
@@ -69,7 +69,7 @@ def _check_indices(spec: Spec, names: Mapping[str, str]) -> None:
             )
 
 
-def _indices(node: object) -> Iterable[Index]:
+def every_index(node: object) -> Iterable[Index]:
     """Every index that stands in a spec, an equation or an expression."""
     if isinstance(node, Index):
         yield node
@@ -78,12 +78,12 @@ def _indices(node: object) -> Iterable[Index]:
         yield from (index for index in found if index is not None)
     elif isinstance(node, tuple):
         for part in node:
-            yield from _indices(part)
+            yield from every_index(part)
     elif isinstance(node, Spec):
-        yield from _indices((node.inputs, node.equations))
+        yield from every_index((node.inputs, node.equations))
     elif dataclasses.is_dataclass(node) and not isinstance(node, Axis):
         for field in dataclasses.fields(node):
-            yield from _indices(getattr(node, field.name))
+            yield from every_index(getattr(node, field.name))
 
 
 def _relabelled(node: Node, names: Mapping[str, str]) -> Node:

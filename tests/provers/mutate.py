@@ -28,6 +28,7 @@ from attnverify.algebra.rewrite import (
     walk,
 )
 from attnverify.algebra.terms import (
+    ONE,
     ZERO,
     Add,
     Apply,
@@ -35,9 +36,11 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Place,
     Power,
+    Previous,
     Scalar,
     Softmax,
     Total,
@@ -47,7 +50,8 @@ from attnverify.algebra.terms import (
     power,
     total,
 )
-from attnverify.equations import Equation, equations_of
+from attnverify.equations import Equation, Recurrence
+from attnverify.equations import Statement as Row
 from attnverify.errors import AttnverifyError
 from attnverify.statement import Statement
 
@@ -79,6 +83,10 @@ def _with(expr: Expr, place: int, changed: Expr) -> Expr:
             return total(parts[0], over)
         case Softmax(_, over, where, at):
             return Softmax(parts[0], over, where, at)
+        case Maximum(_, over, where):
+            return Maximum(parts[0], over, where)
+        case Previous():
+            return Previous(parts[0]) if isinstance(parts[0], Entry) else parts[0]
     return expr
 
 
@@ -91,6 +99,8 @@ def _local(expr: Expr, pool: tuple[Index, ...]) -> Iterator[Expr]:
             yield from (Scalar(2 * value), Scalar(-value))
         case Add() | Mul() | Power() | Apply():
             yield from _arithmetic(expr)
+        case Previous(entry):
+            yield entry
         case Indicator(where):
             yield from (indicator(changed) for changed in _predicates(where, pool))
         case Total(body, over):
@@ -184,9 +194,9 @@ def statement_mutants(statement: Statement) -> Iterator[Statement]:
         for changed in mutants(getattr(statement, side), pool):
             yield from _made(statement, **{side: changed})
     for spot, row in enumerate(statement.spec.equations):
-        for changed in mutants(row.body, pool) if isinstance(row, Equation) else ():
+        for changed in _rows(row, pool):
             rows = list(statement.spec.equations)
-            rows[spot] = Equation(equations_of(row)[0].head, changed)
+            rows[spot] = changed
             yield from _made(statement, spec_equations=tuple(rows))
     for spot in range(len(statement.hypotheses)):
         kept = statement.hypotheses[:spot] + statement.hypotheses[spot + 1 :]
@@ -204,6 +214,24 @@ def statement_mutants(statement: Statement) -> Iterator[Statement]:
         for other in others:
             relabels = (*statement.relabels[:spot], other, *statement.relabels[spot + 1 :])
             yield from _made(statement, relabels=relabels)
+
+
+def _rows(row: Row, pool: tuple[Index, ...]) -> Iterator[Row]:
+    """Rows one step away: another body, or of a recurrence another way, start or step."""
+    if isinstance(row, Equation):
+        yield from (Equation(row.head, changed) for changed in mutants(row.body, pool))
+        return
+    pool = tuple(dict.fromkeys((*pool, row.along, *(i for s in row.steps for i in s.head.indices))))
+    yield Recurrence(row.along, row.steps, row.initial, not row.reverse)
+    yield Recurrence(row.along, row.steps[::-1], row.initial, row.reverse)
+    for spot, step in enumerate(row.steps):
+        for changed in mutants(step.body, pool):
+            steps = (*row.steps[:spot], Equation(step.head, changed), *row.steps[spot + 1 :])
+            yield Recurrence(row.along, steps, row.initial, row.reverse)
+    for spot, (name, value) in enumerate(row.initial):
+        for changed in (ONE, add(value, 1), *mutants(value, pool)):
+            initial = (*row.initial[:spot], (name, changed), *row.initial[spot + 1 :])
+            yield Recurrence(row.along, row.steps, initial, row.reverse)
 
 
 def _made(statement: Statement, **changes: object) -> Iterator[Statement]:

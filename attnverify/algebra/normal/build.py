@@ -11,13 +11,7 @@ from fractions import Fraction
 
 import sympy
 
-from attnverify.algebra.normal.classes import (
-    exponential,
-    function,
-    intern,
-    remade_exponential,
-    remade_function,
-)
+from attnverify.algebra.normal.classes import function, intern
 from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
 from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
 from attnverify.algebra.normal.formulas import (
@@ -32,8 +26,16 @@ from attnverify.algebra.normal.formulas import (
 )
 from attnverify.algebra.normal.inverse import inverse, powered, remade_inverse
 from attnverify.algebra.normal.linear import scalar_form, scalar_polynomial
+from attnverify.algebra.normal.logs import (
+    absolute,
+    exponential,
+    logarithm,
+    remade_exponential,
+    remade_function,
+)
 from attnverify.algebra.normal.poly import (
     add,
+    apart,
     bind,
     constant,
     indicator_poly,
@@ -43,6 +45,7 @@ from attnverify.algebra.normal.poly import (
     single,
 )
 from attnverify.algebra.normal.spots import Env, Move, Spot
+from attnverify.algebra.normal.support import exists, never_negative, nonzero_formula
 from attnverify.algebra.predicates import All, AnyOf, Compare, Holds, Not, Predicate
 from attnverify.algebra.predicates import Truth as Always
 from attnverify.algebra.primitives import primitive
@@ -53,11 +56,13 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Previous,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     index_symbol,
 )
@@ -106,9 +111,7 @@ class Builder:
                 return self._softmax(expr, env)
             case Indicator(where):
                 return indicator_poly(ctx.indicator(self.formula(where, env)))
-            case Previous():
-                raise GaveUp("a recurrence is proved by induction, not by the normal form")
-        raise GaveUp(f"no rule for {type(expr).__name__}")
+        return self._row_function(expr, env)
 
     # ---- leaves
 
@@ -210,6 +213,30 @@ class Builder:
         mask = indicator_poly(self.ctx.indicator(self.formula(expr.where, env)))
         return multiply(self.ctx, mask, exponential(self.ctx, self.polynomial(expr.score, env)))
 
+    def _row_function(self, expr: Expr, env: Env) -> Poly:
+        """A maximum or a threshold: of which values there are, and how often, and of nothing else.
+
+        They are told by the sum of h(value) for a function h of which nothing is known: two such
+        sums that are equal for every h have the same values equally often.
+        """
+        if isinstance(expr, Previous):
+            raise GaveUp("a recurrence is proved by induction, not by the normal form")
+        if not isinstance(expr, Maximum | Threshold):
+            raise GaveUp(f"no rule for {type(expr).__name__}")
+        name = "maximum" if isinstance(expr, Maximum) else f"threshold {expr.exponent}"
+        ctx, spot = self.ctx, self.binder(expr.over)
+        inner = {**env, expr.over: spot}
+        where = self.formula(expr.where, inner)
+        mask = indicator_poly(ctx.indicator(where))
+        moving, still = apart(ctx, self.polynomial(expr.score, inner), spot.var)
+        value = function(ctx, f"value of a {name}", (moving,))
+        result = function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
+        if not still:
+            return result
+        ctx.say(f"a constant added to every value is added to their {name.split(maxsplit=1)[0]}")
+        some = indicator_poly(ctx.indicator(exists(ctx, spot.var, where)))
+        return add(ctx, result, multiply(ctx, some, still))
+
     # ---- functions
 
     def _apply(self, name: str, arguments: list[Poly]) -> Poly:
@@ -217,6 +244,8 @@ class Builder:
         primitive(name)  # a name that is not on the list raises
         rules: dict[str, Callable[[], Poly]] = {
             "exp": lambda: exponential(ctx, arguments[0]),
+            "log": lambda: logarithm(ctx, arguments[0]),
+            "absolute": lambda: absolute(ctx, arguments[0]),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),
@@ -291,7 +320,18 @@ class Builder:
         difference = add(
             self.ctx, self.polynomial(left, env), scaled(self.polynomial(right, env), -1)
         )
-        number, args = intern(self.ctx, (difference,))
-        cls = self.ctx.classes[number]
+        return self._sign(difference, equal=op == "==")
+
+    def _sign(self, poly: Poly, *, equal: bool) -> Formula:
+        """Where a polynomial is 0, or at most 0."""
+        ctx = self.ctx
+        if not poly:
+            return Truth(value=True)
+        if not equal and never_negative(ctx, scaled(poly, -1)):
+            return Truth(value=True)
+        number, args = intern(ctx, (poly,))
+        if equal or never_negative(ctx, poly):
+            return negated(nonzero_formula(ctx, number, args))
+        cls = ctx.classes[number]
         least = min(tuple(args[k] for k in twin) for twin in cls.twins)
-        return Known(f"class {number} {'=' if op == '==' else '<='} 0", least)
+        return Known(f"class {number} <= 0", least)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, scale
-from attnverify.algebra.normal.forms import Var
+from attnverify.algebra.normal.core import Class, Coef, Context, Poly, Term, add_coefs, scale
+from attnverify.algebra.normal.forms import Var, variable
+from attnverify.algebra.normal.formulas import below
 from attnverify.algebra.normal.match import bundle_matches, bundle_signature, twins
 from attnverify.algebra.normal.poly import (
+    add,
     constant,
+    equated,
     free_variables,
+    indicator_poly,
     instantiate,
     multiply,
     raised,
@@ -74,6 +78,10 @@ def exponential(ctx: Context, poly: Poly) -> Poly:
     for term in (simplified(ctx, part) for part in poly):
         if not term.coef:
             continue
+        at_one = _equality(ctx, term)
+        if at_one is not None:
+            result = multiply(ctx, result, _by_cases(ctx, term, at_one))
+            continue
         factor, coef = Fraction(1), term.coef
         if len(coef) == 1:
             ((conj, factor),) = coef.items()
@@ -85,18 +93,49 @@ def exponential(ctx: Context, poly: Poly) -> Poly:
     return result
 
 
+def _equality(ctx: Context, term: Term) -> int | None:
+    """A literal that two free variables are equal, on which a coefficient depends."""
+    free = {v for atom in term.atoms for v in atom.args} - set(term.bound)
+    for number in sorted({n for conj in term.coef for n in conj}):
+        pair = equated(ctx, number)
+        if pair is not None and not set(pair) & set(term.bound) and set(pair) & free != set(pair):
+            return number
+    return None
+
+
+def _by_cases(ctx: Context, term: Term, number: int) -> Poly:
+    """exp(term) as [a = b] exp(term where they are) + [a != b] exp(term where they are not)."""
+    true: Coef = {}
+    false: Coef = {}
+    for conj, value in term.coef.items():
+        true = add_coefs(true, {tuple(n for n in conj if n != number): value})
+        if number not in conj:
+            false = add_coefs(false, {conj: value})
+    ctx.say("exp of a masked term, by cases of the mask")
+    same: Coef = {(number,): Fraction(1)}
+    pair = equated(ctx, number)
+    if pair is None:
+        raise AssertionError("the cases are of an equality")
+    # Unequal is less or more: masks are inequalities, and two of them make one.
+    gap, real = variable(pair[0]) - variable(pair[1]), ctx.decider.is_real
+    other: Coef = {}
+    for form in (gap, gap * -1):
+        other = add_coefs(other, ctx.indicator(below(form, strict=True, is_real=real)))
+    return add(
+        ctx,
+        multiply(
+            ctx, indicator_poly(same), exponential(ctx, (Term(term.bound, term.atoms, true),))
+        ),
+        multiply(
+            ctx, indicator_poly(other), exponential(ctx, (Term(term.bound, term.atoms, false),))
+        ),
+    )
+
+
 def function(ctx: Context, name: str, bundle: tuple[Poly, ...]) -> Poly:
     """A function about which nothing is known but that equal arguments give equal values."""
     number, args = intern(ctx, bundle)
     return single(ctx.atom("fn", name, number, args))
-
-
-def remade_exponential(
-    ctx: Context, label: str, bundle: tuple[Poly, ...], exponent: Fraction
-) -> Poly:
-    """exp(bundle) ** exponent, made anew."""
-    (body,) = bundle
-    return exponential(ctx, tuple(Term(t.bound, t.atoms, scale(t.coef, exponent)) for t in body))
 
 
 def remade_function(ctx: Context, label: str, bundle: tuple[Poly, ...], exponent: Fraction) -> Poly:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 from attnverify.algebra.normal.decide import Decider, GaveUp, Limits
-from attnverify.algebra.normal.forms import Var
+from attnverify.algebra.normal.forms import Var, lin, variable
 from attnverify.algebra.normal.formulas import (
     FALSE,
     TRUE,
@@ -25,6 +25,7 @@ from attnverify.algebra.normal.formulas import (
     Negated,
     renamed,
     variables,
+    zero,
 )
 from attnverify.algebra.terms import Axis, Parameter
 
@@ -99,6 +100,8 @@ class Context:
         self.words: dict[str, None] = {}
         self.steps = 0
         self.makers: dict[str, Maker] = {}
+        self.ends: dict[tuple[str, bool], Var] = {}
+        self.to_ends = True  # whether what stands at an end of an axis is read there
         self.decider = Decider(self.axis, self.parameters, self.limits, self.declared)
 
     def axis(self, var: Var) -> str:
@@ -116,6 +119,15 @@ class Context:
     def freshen(self, bound: Iterable[Var]) -> dict[Var, Var]:
         """New variables for bound ones."""
         return {var: self.fresh(self.axes[var], self.names.get(var, "")) for var in bound}
+
+    def end(self, axis: str, *, last: bool) -> Var:
+        """The variable that stands at an axis's first or last position, which every axis has."""
+        if (axis, last) not in self.ends:
+            var = self.fresh(axis, f"{'last' if last else 'first'} of {axis}")
+            self.ends[axis, last] = var
+            size = lin({("n", axis): Fraction(1)}, -1) if last else lin({})
+            self.decider.define(zero(variable(var) - size, self.decider.is_real))
+        return self.ends[axis, last]
 
     def colour(self, key: object) -> int:
         """A number for a key, the same within one proof, in order of first appearance."""

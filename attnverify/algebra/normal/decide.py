@@ -39,6 +39,10 @@ class Decider:
         self.setting.hypotheses = tuple(hypotheses)
         return not self.setting.hypotheses or Query(self.setting).model(()) is not None
 
+    def define(self, formula: Formula) -> None:
+        """Take a formula for granted that says where a new variable stands."""
+        self.setting.defined = (*self.setting.defined, formula)
+
     @property
     def assumed(self) -> tuple[Formula, ...]:
         """The formulas taken for granted."""
@@ -73,6 +77,11 @@ class Decider:
         """Whether the sum is at least 0 wherever the given formulas hold."""
         query = Query(self.setting)
         return query.impossible(given, lambda: query.sum(values) < 0)
+
+    def numbers_never_negative(self, values: Sequence[tuple[Formula, Lin]]) -> bool:
+        """Whether a sum of numbers times indicators is at least 0."""
+        query = Query(self.setting)
+        return query.impossible((), lambda: query.sum_of_forms(values) < 0)
 
     def smallest(self, given: Iterable[Formula]) -> Found | None:
         """Values that make the formulas true, with the least total of sizes, if there are any.

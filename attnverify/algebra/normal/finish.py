@@ -7,20 +7,82 @@ from fractions import Fraction
 from itertools import islice
 
 from attnverify.algebra.normal.cancel import cancelled
-from attnverify.algebra.normal.core import Atom, Coef, Conj, Context, Poly, Term, add_coefs
-from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
+from attnverify.algebra.normal.core import (
+    Atom,
+    Coef,
+    Conj,
+    Context,
+    GaveUp,
+    Poly,
+    Term,
+    add_coefs,
+)
+from attnverify.algebra.normal.forms import Lin, Var, lin, variable
 from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negated, zero
-from attnverify.algebra.normal.linear import atom_form, is_number, polynomial
+from attnverify.algebra.normal.linear import polynomial
 from attnverify.algebra.normal.match import MOST_MATCHES, matches
-from attnverify.algebra.normal.poly import bind, collect, multiply
-from attnverify.algebra.normal.support import bound_on, halves, known
+from attnverify.algebra.normal.narrow import narrowed
+from attnverify.algebra.normal.numbers import is_number, number_values
+from attnverify.algebra.normal.poly import (
+    add,
+    bind,
+    collect,
+    from_ends,
+    instantiate,
+    multiply,
+    raised,
+)
+from attnverify.algebra.normal.support import bound_on, halves, known, nonzero_formula
+from attnverify.algebra.normal.thresholds import summed
 
 ROUNDS = 3
+MOST_DENOMINATORS = 3
 MOST_BOUNDS = 3  # a count between more bounds than this is left as it stands
 
 
 def residue(ctx: Context, poly: Poly) -> Poly:
     """What is left of a polynomial after every rule: nothing, if it is 0 for all values."""
+    rest = _reduced(ctx, poly)
+    narrow = narrowed(ctx, rest) if rest else rest
+    rest = rest if narrow is rest else _reduced(ctx, narrow)
+    ends = {var for term in rest for atom in term.atoms for var in atom.args}
+    if rest and not ends.isdisjoint(ctx.ends.values()):
+        # What stands at an end may be a term of a sum that is left.
+        rest = _reduced(ctx, from_ends(ctx, rest))
+    try:
+        whole = _over_one_denominator(ctx, rest)
+        return () if whole is not None and not _reduced(ctx, whole) else rest
+    except GaveUp:
+        return rest
+
+
+def _over_one_denominator(ctx: Context, poly: Poly) -> Poly | None:
+    """The polynomial times the sums that it divides by, where these are positive for all sizes."""
+    powers: dict[Atom, Fraction] = {}
+    for term in poly:
+        for atom, exponent in term.atoms.items():
+            if atom.kind == "inv" and not set(atom.args) & set(term.bound):
+                powers[atom] = max(powers.get(atom, exponent), exponent)
+    below = [a for a in powers if nonzero_formula(ctx, a.number, a.args) == TRUE]
+    if not 0 < len(below) <= MOST_DENOMINATORS:
+        return None
+    result: Poly = ()
+    for term in poly:
+        atoms = {atom: e for atom, e in term.atoms.items() if atom not in below}
+        part: Poly = (Term((), atoms, term.coef),)
+        for atom in below:
+            cls = ctx.classes[atom.number]
+            body = instantiate(ctx, cls.body[0], dict(zip(cls.slots, atom.args, strict=True)))
+            left = powers[atom] - term.atoms.get(atom, Fraction(0))
+            part = multiply(ctx, part, raised(ctx, body, int(left)))
+        for var in term.bound:
+            part = bind(ctx, part, var)
+        result = add(ctx, result, part)
+    ctx.say("what is positive may be multiplied by")
+    return result
+
+
+def _reduced(ctx: Context, poly: Poly) -> Poly:
     for _ in range(ROUNDS):
         poly = cancelled(ctx, poly)
         poly = _left(ctx, poly)
@@ -50,14 +112,7 @@ def _left(ctx: Context, poly: Poly) -> Poly:
 
 def _numbers_vanish(ctx: Context, group: list[Term]) -> bool:
     """Whether terms that differ by positions and sizes alone sum to 0, as z3 sees whole numbers."""
-    values: list[tuple[Formula, Lin]] = []
-    for term in group:
-        form = lin({}, 1)
-        for atom, exponent in term.atoms.items():
-            if is_number(atom, exponent):
-                for _ in range(int(exponent)):
-                    form = times(form, atom_form(atom))
-        values += [(ctx.conjunction(conj), form * q) for conj, q in term.coef.items()]
+    values = [value for term in group for value in number_values(ctx, term)]
     vanish = ctx.decider.numbers_vanish(values, known(ctx, group[0]))
     if vanish:
         ctx.say("z3: whole numbers cancel for all sizes and positions")
@@ -88,7 +143,7 @@ def _vanishes_by_symmetry(ctx: Context, term: Term, given: list[Formula]) -> boo
 
 def _finer(ctx: Context, term: Term) -> Iterator[Term]:
     """The term, its conjunctions split off where they equate a variable or count positions."""
-    picked = _pick(ctx, term)
+    picked = summed(ctx, term) or _pick(ctx, term)
     if picked is not None:
         yield picked
         return
@@ -117,9 +172,13 @@ def _pick(ctx: Context, term: Term) -> Term | None:
         return None
     coef = _symmetric(ctx, term)
     mentioned = sorted(ctx.coef_variables(coef))
+    # A free variable too, where an entry reads it: that the two are equal is kept in the mask.
+    inside = {*term.bound, *(var for atom in term.atoms for var in atom.args)}
     for old in mentioned:
         for new in mentioned:
-            if old not in term.bound or new == old or ctx.axes[old] != ctx.axes[new]:
+            if old not in inside or new == old or ctx.axes[old] != ctx.axes[new]:
+                continue
+            if old not in term.bound and (new in term.bound or new > old):
                 continue
             same = zero(variable(old) - variable(new), ctx.decider.is_real)
             if ctx.decider.vanishes(ctx.pieces(coef), [*known(ctx, term), negated(same)]):
@@ -151,6 +210,18 @@ def _equate(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
                 coef = ctx.product(term.coef, ctx.indicator(same))
                 return [Term(term.bound, term.atoms, coef)]
     return None
+
+
+def counted(ctx: Context, term: Term) -> Poly:
+    """The term with positions that no atom mentions counted where masks bound them."""
+    mentioned = {var for atom in term.atoms for var in atom.args}
+    if mentioned.issuperset(term.bound):
+        return (term,)
+    made: list[Term] = []
+    for conj, value in term.coef.items():
+        part = Term(term.bound, term.atoms, {conj: value})
+        made += _count(ctx, part, conj) or (part,)
+    return collect(ctx, made)
 
 
 def _count(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:

@@ -96,6 +96,15 @@ def form_variables(form: Lin) -> Iterator[Var]:
                 yield from form_variables(dividend(part))
 
 
+def placed_form(form: Lin, var: Var, value: Lin) -> Lin | None:
+    """A linear form with a value for a variable that stands in it by itself, else None."""
+    key: Key = ("v", "", var)
+    rest = lin({other: factor for other, factor in form.terms if other != key}, form.const)
+    if var in set(form_variables(rest)):
+        return None
+    return rest + value * dict(form.terms).get(key, Fraction(0))
+
+
 def renamed_form(form: Lin, names: Renaming) -> Lin:
     """A linear form with variables renamed; equal keys are joined."""
     total: dict[Key, Fraction] = {}

@@ -20,6 +20,7 @@ from attnverify.algebra.normal.forms import (
     factors,
     form_variables,
     integral,
+    placed_form,
     renamed_form,
 )
 
@@ -212,6 +213,27 @@ def guessed(formula: Formula) -> bool:
         for key, _ in part.form.terms
         for factor in factors(key)
     )
+
+
+def placed(formula: Formula, var: Var, form: Lin, is_real: Callable[[Key], bool]) -> Formula | None:
+    """The formula with a whole number for a variable that forms alone mention, else None."""
+    match formula:
+        case Below(inside, strict):
+            new = placed_form(inside, var, form)
+            return None if new is None else below(new, strict=strict, is_real=is_real)
+        case Zero(inside):
+            new = placed_form(inside, var, form)
+            return None if new is None else zero(new, is_real)
+        case Negated(part):
+            inner = placed(part, var, form, is_real)
+            return None if inner is None else negated(inner)
+        case Both(parts) | Either(parts):
+            found = [placed(part, var, form, is_real) for part in parts]
+            kept = [part for part in found if part is not None]
+            join = both if isinstance(formula, Both) else either
+            return join(kept) if len(kept) == len(found) else None
+        case _:
+            return None if var in set(variables(formula)) else formula
 
 
 def renamed(formula: Formula, names: Renaming, is_real: Callable[[Key], bool]) -> Formula:

@@ -44,8 +44,8 @@ def inverse(ctx: Context, poly: Poly) -> Poly:
         return ()
     if len(poly) == 1 and not poly[0].bound and len(poly[0].coef) <= MOST_PIECES:
         return _of_product(ctx, poly[0])
-    content, rest = _content(ctx, poly)
-    result = _of_product(ctx, content)
+    common, rest = content(ctx, poly)
+    result = _of_product(ctx, common)
     for part in _components(ctx, rest):
         result = multiply(ctx, result, _of_sum(ctx, part))
     return result
@@ -96,7 +96,7 @@ def _of_sum(ctx: Context, poly: Poly) -> Poly:
     return scaled(single(ctx.atom("inv", "", *found)), sign)
 
 
-def _content(ctx: Context, poly: Poly) -> tuple[Term, Poly]:
+def content(ctx: Context, poly: Poly) -> tuple[Term, Poly]:
     """What every term has as a factor, and what is left of the polynomial."""
     bound = {var for term in poly for var in term.bound}
     atoms: dict[Atom, Fraction] = {}
@@ -111,7 +111,7 @@ def _content(ctx: Context, poly: Poly) -> tuple[Term, Poly]:
         n for n in sorted(set.intersection(*conjs)) if bound.isdisjoint(ctx.literal_variables[n])
     )
     number = _numeric([value for term in poly for value in term.coef.values()])
-    rest = tuple(_divided(term, atoms, set(shared), number) for term in poly)
+    rest = tuple(divided(term, atoms, set(shared), number) for term in poly)
     return Term((), atoms, {shared: number}), rest
 
 
@@ -132,9 +132,10 @@ def _numeric(values: list[Fraction]) -> Fraction:
     return Fraction(-top if all(value < 0 for value in values) else top, bottom)
 
 
-def _divided(term: Term, content: dict[Atom, Fraction], shared: set[int], number: Fraction) -> Term:
+def divided(term: Term, common: dict[Atom, Fraction], shared: set[int], number: Fraction) -> Term:
+    """A term without a product of atoms, some literals and a number."""
     atoms = dict(term.atoms)
-    for atom, exponent in content.items():
+    for atom, exponent in common.items():
         left = atoms.pop(atom, Fraction(0)) - exponent
         if left:
             atoms[atom] = left
@@ -207,22 +208,23 @@ def powered(ctx: Context, poly: Poly, exponent: Fraction) -> Poly:
         return raised(ctx, poly if whole >= 0 else inverse(ctx, poly), abs(whole))
     if not poly:
         return ()
-    content, rest = _content(ctx, poly)
-    taken = {atom: e for atom, e in content.atoms.items() if atom.kind in UNITS}
-    ((_, number),) = content.coef.items()
+    common, rest = content(ctx, poly)
+    taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
+    ((_, number),) = common.coef.items()
     result = _number_power(abs(number), exponent)
     if taken:
         outside: dict[Atom, Fraction] = {}
         for atom, e in taken.items():
             raise_atom(outside, atom, e * exponent)
         result = multiply(ctx, result, (Term((), outside, {(): Fraction(1)}),))
-    inside = tuple(_divided(term, taken, set(), abs(number)) for term in poly)
-    if (len(rest) == 1 and inside == constant(1)) or _is_one(inside):
+    inside = tuple(divided(term, taken, set(), abs(number)) for term in poly)
+    if (len(rest) == 1 and inside == constant(1)) or is_one(inside):
         return result
     return multiply(ctx, result, _root(ctx, inside, exponent))
 
 
-def _is_one(poly: Poly) -> bool:
+def is_one(poly: Poly) -> bool:
+    """Whether a polynomial is 1 by its form."""
     return len(poly) == 1 and not poly[0].atoms and not poly[0].bound and poly[0].coef == {(): 1}
 
 

@@ -39,24 +39,6 @@ def _key(ctx: Context, key: Key) -> Poly:
     return result
 
 
-def is_number(atom: Atom, exponent: Fraction) -> bool:
-    """Whether a factor is a whole power of a position, a size, a parameter or an integer entry."""
-    named = atom.kind in ("pos", "size", "parameter", "int") or (
-        atom.kind == "positive" and not atom.label.startswith("constant ")
-    )
-    return named and exponent > 0 and exponent.denominator == 1
-
-
-def atom_form(atom: Atom) -> Lin:
-    """A position, size, parameter or integer entry as a linear form."""
-    keys: dict[str, Key] = {
-        "pos": ("v", atom.label, *atom.args),
-        "size": ("n", atom.label),
-        "int": ("i", atom.label, atom.args),
-    }
-    return lin({keys.get(atom.kind, ("p", atom.label)): Fraction(1)})
-
-
 def parameter_atom(ctx: Context, name: str) -> Atom:
     """A parameter as a factor: a positive one is a unit."""
     positive = ctx.parameters[name].positive

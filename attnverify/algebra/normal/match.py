@@ -23,6 +23,7 @@ from attnverify.algebra.normal.forms import Var
 
 ROUNDS = 2
 MOST_MATCHES = 24  # how many renamings are tried where a term has many symmetries
+MOST_BARE = 3  # slots that coefficients alone mention, whose orders are all tried
 
 Map = dict[Var, Var]
 
@@ -191,19 +192,32 @@ def _bundle(
             continue
         rest = [*pairs[:place], (others, right[:spot] + right[spot + 1 :]), *pairs[place + 1 :]]
         for found in islice(matches(ctx, first, other, mapping, slots), MOST_MATCHES):
-            full = _complete_coef(ctx, first, found, slots)
-            if full is not None and same_coefs(ctx, ctx.rename_coef(first.coef, full), other.coef):
-                yield from _bundle(ctx, rest, place, full, slots)
+            for full in _complete_coef(ctx, first, other, found, slots):
+                if same_coefs(ctx, ctx.rename_coef(first.coef, full), other.coef):
+                    yield from _bundle(ctx, rest, place, full, slots)
 
 
 def _complete_coef(
-    ctx: Context, term: Term, mapping: Map, slots: tuple[frozenset[Var], frozenset[Var]]
-) -> Map | None:
-    """The renaming, completed on slots that the term's coefficient alone mentions."""
-    missing = {v for v in ctx.coef_variables(term.coef) if v in slots[0] and v not in mapping}
+    ctx: Context,
+    left: Term,
+    right: Term,
+    mapping: Map,
+    slots: tuple[frozenset[Var], frozenset[Var]],
+) -> Iterator[Map]:
+    """The renaming, completed in each way on slots that the terms' coefficients alone mention."""
+    images = set(mapping.values())
+    missing = [v for v in sorted(ctx.coef_variables(left.coef) & slots[0]) if v not in mapping]
+    others = [v for v in sorted(ctx.coef_variables(right.coef) & slots[1]) if v not in images]
     if not missing:
-        return mapping
-    return _complete(ctx, mapping, slots)
+        yield mapping
+    elif len(missing) == len(others) <= MOST_BARE:
+        for order in permutations(others):
+            if all(ctx.axes[a] == ctx.axes[b] for a, b in zip(missing, order, strict=True)):
+                yield {**mapping, **dict(zip(missing, order, strict=True))}
+    else:
+        whole = _complete(ctx, mapping, slots)
+        if whole is not None:
+            yield whole
 
 
 def bundle_signature(ctx: Context, bundle: tuple[Poly, ...]) -> object:

@@ -18,8 +18,8 @@ from attnverify.algebra.normal.core import (
     raise_atom,
     scale,
 )
-from attnverify.algebra.normal.forms import Var
-from attnverify.algebra.normal.formulas import Zero
+from attnverify.algebra.normal.forms import Var, form_variables, integral, lin, variable
+from attnverify.algebra.normal.formulas import Formula, Zero, below, both, placed, zero
 from attnverify.algebra.normal.match import matches, signature
 
 MOST_TERMS = 300  # a polynomial with more terms is not a proof that anybody waits for
@@ -91,11 +91,20 @@ def _merge(ctx: Context, kept: dict[tuple[int, ...], list[Term]], term: Term) ->
 
 
 def _delta(ctx: Context, term: Term) -> list[Term] | None:
-    """The term without one delta: a conjunction with [a = b] is split off, a replaced by b."""
+    """The term without one delta: a conjunction with [a = b] is split off, a replaced by b.
+
+    The first and the last position of an axis are variables too.
+    """
     for conj in term.coef:
         for number in conj:
             pair = equated(ctx, number)
             if pair is None:
+                end = ended(ctx, number)
+                if end is not None and (end[0] in term.bound or end[0] in _read(term)):
+                    return _at_end(ctx, term, (conj, number), end)
+                fixed = _fixed(ctx, term, conj, number)
+                if fixed is not None:
+                    return fixed
                 continue
             old, new = pair if pair[0] in term.bound else pair[::-1]
             if old not in term.bound:
@@ -131,6 +140,107 @@ def equated(ctx: Context, number: int) -> tuple[Var, Var] | None:
             plain = one[0] == other[0] == "v" and one[1] == other[1] == ""
             if plain and p == -q and ctx.axes[one[2]] == ctx.axes[other[2]]:
                 return one[2], other[2]
+    return None
+
+
+def from_ends(ctx: Context, poly: Poly) -> Poly:
+    """The polynomial with each end of an axis as a sum over the axis that a mask picks it from."""
+    ctx.to_ends = False
+    for (axis, last), var in ctx.ends.items():
+        found: list[Term] = []
+        for term in poly:
+            if var not in _read(term):
+                found.append(term)
+                continue
+            new = ctx.fresh(axis)
+            size = lin({("n", axis): Fraction(1)}, -1) if last else lin({})
+            here = ctx.indicator(zero(variable(new) - size, ctx.decider.is_real))
+            moved = instantiate(ctx, (term,), {var: new})
+            found += bind(ctx, multiply(ctx, moved, ((Term((), {}, here)),)), new)
+        poly = collect(ctx, found)
+    return poly
+
+
+def _read(term: Term) -> set[Var]:
+    """The variables that a term's atoms mention."""
+    return {var for atom in term.atoms for var in atom.args}
+
+
+def _at_end(ctx: Context, term: Term, delta: tuple[Conj, int], pair: tuple[Var, Var]) -> list[Term]:
+    """The term with a conjunction split off whose variable stands at an end of its axis.
+
+    Atoms read the variable that is there, masks the position as a number where they can.
+    """
+    (conj, number), (old, new) = delta, pair
+    rest = {other: q for other, q in term.coef.items() if other != conj}
+    coef: Coef = {(): term.coef[conj]}
+    if old not in term.bound:
+        coef = ctx.product(coef, {(number,): Fraction(1)})
+    (axis, last) = next(key for key, var in ctx.ends.items() if var == new)
+    value = lin({("n", axis): Fraction(1)}, -1) if last else lin({})
+    for n in conj:
+        if n != number:
+            part = placed(ctx.literals[n], old, value, ctx.decider.is_real)
+            kept = ctx.rename_coef({(n,): Fraction(1)}, {old: new})
+            coef = ctx.product(coef, kept if part is None else ctx.indicator(part))
+    bound = tuple(var for var in term.bound if var != old)
+    made = [*_replace(ctx, Term(bound, term.atoms, coef), {old: new})]
+    made = [piece for part in made for piece in _counted(ctx, part)]
+    return [*made, Term(term.bound, term.atoms, rest)] if rest else made
+
+
+def _fixed(ctx: Context, term: Term, conj: Conj, number: int) -> list[Term] | None:
+    """The term without a bound variable that a literal gives a value, and only masks mention.
+
+    sum_u [u = f] [p(u)] is [0 <= f < n] [p(f)].
+    """
+    formula = ctx.literals[number]
+    if not isinstance(formula, Zero):
+        return None
+    keys = dict(formula.form.terms)
+    for var in term.bound:
+        key = ("v", "", var)
+        if keys.get(key) not in (1, -1) or any(var in atom.args for atom in term.atoms):
+            continue
+        value = variable(var) - formula.form * keys[key]
+        whole = all(q.denominator == 1 for q in (value.const, *(q for _, q in value.terms)))
+        inside = var in set(form_variables(value))
+        if inside or not whole or not integral(value, ctx.decider.is_real):
+            continue
+        real = ctx.decider.is_real
+        last = lin({("n", ctx.axes[var]): Fraction(1)}, -1)
+        parts: list[Formula | None] = [
+            below(value * -1, strict=False, is_real=real),
+            below(value - last, strict=False, is_real=real),
+            *(placed(ctx.literals[n], var, value, real) for n in conj if n != number),
+        ]
+        kept = [part for part in parts if part is not None]
+        if len(kept) < len(parts):
+            continue
+        rest = {other: q for other, q in term.coef.items() if other != conj}
+        coef = scale(ctx.indicator(both(kept)), term.coef[conj])
+        bound = tuple(other for other in term.bound if other != var)
+        made = [Term(bound, term.atoms, coef)]
+        made = [piece for part in made for piece in _counted(ctx, part)]
+        return [*made, Term(term.bound, term.atoms, rest)] if rest else made
+    return None
+
+
+def ended(ctx: Context, number: int) -> tuple[Var, Var] | None:
+    """The variable that a literal puts at the first or last position, and the one that is there."""
+    match ctx.literals[number]:
+        case Zero(form) if ctx.to_ends:
+            keys = dict(form.terms)
+            places = [key for key in keys if key[0] == "v" and key[1] == ""]
+            if len(places) != 1 or keys[places[0]] not in (1, -1):
+                return None
+            (key,) = places
+            axis = ctx.axes[key[2]]
+            form = form * keys[key]
+            if form == variable(key[2]):
+                return key[2], ctx.end(axis, last=False)
+            if form == variable(key[2]) - lin({("n", axis): Fraction(1)}, -1):
+                return key[2], ctx.end(axis, last=True)
     return None
 
 
@@ -202,6 +312,17 @@ def instantiate(ctx: Context, poly: Poly, names: Mapping[Var, Var]) -> Poly:
 def _assert_apart(bound: tuple[Var, ...], names: Mapping[Var, Var]) -> None:
     if set(bound) & set(names.values()):
         raise AssertionError("a substitution would capture a bound variable")
+
+
+def apart(ctx: Context, poly: Poly, var: Var) -> tuple[Poly, Poly]:
+    """The terms that depend on a variable, and the others."""
+    inside = {
+        id(term) for term in poly if var in _read(term) or var in ctx.coef_variables(term.coef)
+    }
+    return (
+        tuple(term for term in poly if id(term) in inside),
+        tuple(term for term in poly if id(term) not in inside),
+    )
 
 
 def freshened(ctx: Context, term: Term) -> Term:

@@ -77,7 +77,7 @@ class Query:
         setting.asked += 1
         self.solver = z3.Solver(ctx=self.context)
         self.solver.set("rlimit", setting.limits.steps_per_query)
-        claims = [self.formula(f) for f in (*setting.hypotheses, *formulas)]
+        claims = [self.formula(f) for f in (*setting.hypotheses, *setting.defined, *formulas)]
         if further is not None:
             claims.append(further)
         self.solver.add(*claims, *self.facts.values(), *self._one_to_one())

@@ -48,6 +48,7 @@ class Setting:
     limits: Limits
     declared: Mapping[str, Axis] = field(default_factory=dict)
     hypotheses: tuple[Formula, ...] = ()
+    defined: tuple[Formula, ...] = ()
     one_to_one: set[str] = field(default_factory=set)
     asked: int = 0
     steps: int = 0

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import product
 
-from attnverify.algebra.normal.core import UNITS, Atom, Class, Coef, Context, Poly, Term
+from attnverify.algebra.normal.core import (
+    UNITS,
+    Atom,
+    Class,
+    Coef,
+    Context,
+    Poly,
+    Term,
+    add_coefs,
+    raise_atom,
+)
 from attnverify.algebra.normal.forms import Lin, Var, form_variables, integral, lin
 from attnverify.algebra.normal.formulas import (
     FALSE,
@@ -24,6 +34,7 @@ from attnverify.algebra.normal.formulas import (
     renamed,
     variables,
 )
+from attnverify.algebra.normal.numbers import is_number, number_values
 
 # Functions of the list that are never negative.
 NEVER_NEGATIVE = frozenset({"relu", "absolute", "root 2", "root 4"})
@@ -45,7 +56,7 @@ def nonzero_formula(ctx: Context, number: int, args: tuple[Var, ...]) -> Formula
 
 def _support(ctx: Context, cls: Class) -> Formula | None:
     """Where a sum is positive, if none of its terms is negative and its positive ones decide."""
-    body = cls.body[0]
+    body = _counted_together(ctx, cls.body[0])
     positive: list[Formula] = []
     others: list[Term] = []
     for term in body:
@@ -62,6 +73,28 @@ def _support(ctx: Context, cls: Class) -> Formula | None:
         if not ctx.decider.holds(formula, [touched]):
             return None
     return _lean(ctx, formula)
+
+
+def _counted_together(ctx: Context, body: Poly) -> Poly:
+    """The terms with a size less a count of its axis as the count of what is left over.
+
+    n - sum_j [p] is sum_j (1 - [p]), which is not negative.
+    """
+    rest = list(body)
+    for term in body:
+        if len(term.bound) != 1:
+            continue
+        (var,) = term.bound
+        atoms = dict(term.atoms)
+        raise_atom(atoms, Atom("size", ctx.axes[var], -1, ()), Fraction(1))
+        for other in rest:
+            if not other.bound and dict(other.atoms) == atoms:
+                if any(var in atom.args for atom in term.atoms):
+                    break
+                rest = [t for t in rest if t is not other and t is not term]
+                rest.append(Term(term.bound, term.atoms, add_coefs(term.coef, other.coef)))
+                break
+    return tuple(rest)
 
 
 def _lean(ctx: Context, formula: Formula) -> Formula:
@@ -152,8 +185,16 @@ def halves(part: Formula) -> tuple[Formula, ...]:
 
 
 def never_negative(ctx: Context, poly: Poly) -> bool:
-    """Whether every term of a polynomial is at least 0 by its construction."""
-    return all(term_never_negative(ctx, term) for term in poly)
+    """Whether every term of a polynomial is at least 0 by its construction, or all as a number."""
+    return all(term_never_negative(ctx, term) for term in poly) or _number_never_negative(ctx, poly)
+
+
+def _number_never_negative(ctx: Context, poly: Poly) -> bool:
+    """Whether a polynomial of sizes, positions and parameters alone is at least 0, by z3."""
+    numbers = all(not t.bound and all(is_number(a, e) for a, e in t.atoms.items()) for t in poly)
+    if not numbers or not any(term.atoms for term in poly):
+        return False
+    return ctx.decider.numbers_never_negative([v for t in poly for v in number_values(ctx, t)])
 
 
 def term_never_negative(ctx: Context, term: Term) -> bool:

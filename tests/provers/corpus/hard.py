@@ -330,6 +330,14 @@ NESTED: list[Statement] = [
     ),
 ]
 
+CONTEXTS: list[Statement] = [
+    claim(
+        "log of a product", log(exp(x[j]) * total(exp(y[l]), l)), x[j] + log(total(exp(y[l]), l))
+    ),
+    claim("exp of a log", exp(log(exp(x[j]) + 1)), exp(x[j]) + 1),
+    claim("exp under its own mask", where(p[j]) * exp(where(p[j]) * x[j]), where(p[j]) * exp(x[j])),
+]
+
 # True, and beyond the rules that stand now; each would need the rule that its name says.
 NOT_YET = [
     claim(
@@ -338,20 +346,15 @@ NOT_YET = [
         where(eq(j, l)) * where(g[l, l] <= x[l]),
     ),
     claim("tanh through exp", tanh(x[j]), 2 * logistic(2 * x[j]) - 1),
-    claim(
-        "log of a product", log(exp(x[j]) * total(exp(y[l]), l)), x[j] + log(total(exp(y[l]), l))
-    ),
-    claim("exp of a log", exp(log(exp(x[j]) + 1)), exp(x[j]) + 1),
     claim("a sum of positions", 2 * total(where(j <= l) * j, j), l * (l + 1)),
     claim(
         "a signed sum times its [Z != 0]",
         total(x[j], j) * total(x[l], l) * inverse(total(x[m], m)),
         total(x[j], j),
     ),
-    claim("exp under its own mask", where(p[j]) * exp(where(p[j]) * x[j]), where(p[j]) * exp(x[j])),
     claim("a root squared", sqrt(relu(x[j])) ** 2, relu(x[j])),
     claim("the square of relu", relu(x[j]) * x[j], relu(x[j]) ** 2),
     claim("larger of one thing", larger(x[j], x[j]), x[j]),
 ]
 
-TRUE = [*DIAGONALS, *IDEMPOTENTS, *COMBINED, *NESTED]
+TRUE = [*DIAGONALS, *IDEMPOTENTS, *COMBINED, *NESTED, *CONTEXTS]

@@ -1,0 +1,364 @@
+"""Recurrences with a closed form: a state is replaced by what it is at each step.
+
+A state x_t = a_t x_{t-1} + b_t whose gain a_t is a product of exponentials is, before step t,
+
+    G(t) = exp(E_t) x_0 + sum over u < t of exp(E_t - P_u) b_u
+
+and after it, H(t), the same with u <= t and P_t for E_t, where P_t is the sum of log a up to t and
+E_t = P_t - log a_t. Where the logarithms are differences N_{t-1} - N_t of another state, as a
+running maximum gives them, P_t is -N_t. That these are right is no matter of trust. By induction
+along t they are what stands before and after each step, if
+
+    G(t) is the initial value at the first step,                                   (base)
+    H(t) is step t computed with G(t) before it,                                   (step)
+    G(t) is H(t') wherever t follows t'                                            (carry)
+
+which are statements without recurrences. In step and carry P is any array, in the latter with
+E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such
+form are any arrays, and so are their values before each step, of which only two facts are used:
+before step t there stands the value of step t', and at the first step the initial one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from attnverify.algebra.predicates import Predicate
+from attnverify.algebra.rewrite import free, rename
+from attnverify.algebra.terms import (
+    ONE,
+    ZERO,
+    Add,
+    Apply,
+    Entry,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Previous,
+    add,
+    apply,
+    as_expr,
+    indicator,
+    mul,
+    negative,
+    total,
+)
+from attnverify.equations import Equation, Recurrence
+from attnverify.provers.induction.plan import Plan
+from attnverify.provers.induction.steps import (
+    Loop,
+    Names,
+    at_step,
+    flat,
+    needed_rows,
+    present,
+    previous_states,
+    recurrences,
+    without_previous,
+)
+from attnverify.spec import Spec
+from attnverify.statement import Statement
+
+
+@dataclass(frozen=True)
+class Form:
+    """The closed form of a state: initial value, what a step adds, the gain's logarithm.
+
+    `mass` is P over its indices, the recurrence's among them; `gain` and `mass` are None where the
+    gain is 1.
+    """
+
+    head: Entry
+    begun: Expr
+    added: Expr
+    gain: Expr | None = None
+    mass: Entry | None = None
+
+    def before(self, loop: Loop, other: Index, level: Expr | None) -> Expr:
+        """G at the recurrence's index, with `level` for E; its sum binds `other`."""
+        return self._summed(loop, other, loop.passed(other), level)
+
+    def after(self, loop: Loop, other: Index) -> Expr:
+        """H, the state itself: the sum has this step's term, and the level is P."""
+        return self._summed(loop, other, loop.done(other), self.mass)
+
+    def _summed(self, loop: Loop, other: Index, where: Predicate, level: Expr | None) -> Expr:
+        weight, start = indicator(where), self.begun
+        if self.mass is not None and level is not None:
+            past = rename(self.mass, {loop.along: other})
+            weight = mul(weight, apply("exp", add(level, negative(past))))
+            start = mul(apply("exp", level), start)
+        summed = total(mul(weight, rename(self.added, {loop.along: other})), other)
+        return add(start, summed) if start != ZERO else summed
+
+    @property
+    def level(self) -> Expr | None:
+        """E at the recurrence's index."""
+        if self.mass is None or self.gain is None:
+            return None
+        return add(self.mass, negative(self.gain))
+
+
+def closed(statement: Statement) -> Plan | None:
+    """The statement about a spec whose recurrences are replaced by closed forms, if one has some.
+
+    States without a closed form are any arrays then, so that under a relabelling, where they would
+    have other values on the right side, there is no plan unless every state has one.
+    """
+    names = Names.of(statement)
+    work = _Work(statement.spec, names)
+    for row in needed_rows(statement):
+        if isinstance(row, Recurrence):
+            work.recurrence(row)
+        else:
+            work.rows.append(row)
+    if not any(recurrences(needed_rows(statement))) or (statement.relabels and work.inputs):
+        return None
+    spec = flat(statement.spec, work.rows, work.inputs)
+    claim = Statement(
+        statement.name, statement.kind, spec, statement.left, statement.right,
+        statement.hypotheses, statement.relabels, statement.words,
+    )  # fmt: skip
+    words = work.words or ["states are any arrays, and what stands before each step"]
+    return Plan(tuple(words), (*work.obligations, claim))
+
+
+@dataclass
+class _Work:
+    """What stands so far in place of a spec's rows, and what is left to prove."""
+
+    spec: Spec
+    names: Names
+    rows: list[Equation] = field(default_factory=list)
+    inputs: list[Entry] = field(default_factory=list)
+    obligations: list[Statement] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def recurrence(self, row: Recurrence) -> None:
+        """Put equations in a recurrence's place."""
+        solving = _Solving(Loop.of(row, self.names), self.names, tuple(self.rows))
+        solving.solve()
+        self.inputs += solving.inputs
+        before = tuple(self.rows)
+        self.rows += solving.rows
+        if not solving.forms:
+            return
+        for state in solving.forms:
+            self.obligations += solving.claims(self.spec, before, self.inputs, state)
+        told = ", ".join(solving.forms)
+        self.words.append(f"induction along {row.along.name}: a closed form of {told}")
+
+
+@dataclass
+class _Solving:
+    """One recurrence: the states that have closed forms, and the equations in its place."""
+
+    loop: Loop
+    names: Names
+    known: tuple[Equation, ...]
+    forms: dict[str, Form] = field(default_factory=dict)
+    masses: dict[Expr, tuple[Entry, Expr]] = field(default_factory=dict)
+    rows: list[Equation] = field(default_factory=list)
+    inputs: list[Entry] = field(default_factory=list)
+
+    def solve(self) -> None:
+        """Find the closed forms, and write every step with them."""
+        row = self.loop.row
+        self.bodies = {step.name: step.body for step in row.steps}
+        self.heads = {step.name: step.head for step in row.steps}
+        self.other = self.names.index(self.loop.along, "u")
+        self.running = self.names.index(self.loop.along, "l")
+        parsed = {state: _parsed(self, state) for state in row.states}
+        solved = [state for state, found in parsed.items() if found is not None]
+        # What reads the past of another state that is solved would need that one first.
+        solved = [state for state in solved if not _past(parsed[state]) & set(solved)]
+        opaque = self._opaque(parsed, solved)
+        while again := [state for state in solved if state in opaque]:
+            solved = [state for state in solved if state not in again]
+            opaque = self._opaque(parsed, solved)
+        values = dict(self.loop.given_before)
+        for state in solved:
+            found = parsed[state]
+            if found is not None:
+                self._form(state, found, values)
+        self._rows(values, opaque)
+
+    def _opaque(self, parsed: Mapping[str, _Parsed | None], solved: Sequence[str]) -> set[str]:
+        """What closed forms read of a step that needs the closed forms themselves."""
+        read: set[str] = set()
+        for state in solved:
+            found = parsed[state]
+            if found is not None:
+                parts = (found.added, *(() if found.gain is None else (found.gain,)))
+                read |= {name for part in parts for name in present(part)}
+        return {name for name in read & set(self.bodies) if self._reaches(name) & set(solved)}
+
+    def _reaches(self, name: str) -> set[str]:
+        """The states whose earlier values a step's value is computed from, and itself if one."""
+        body = self.bodies[name]
+        found = previous_states(body) | ({name} & set(self.loop.row.states))
+        for inner in present(body) & set(self.bodies):
+            found |= self._reaches(inner)
+        return found
+
+    def _form(self, state: str, found: _Parsed, values: dict[str, tuple[Entry, Expr]]) -> None:
+        """The form of one state; what it reads of other states' past is put in already."""
+        head, gain, mass = self.heads[state], found.gain, None
+        if gain is not None:
+            mass, gain = self._mass(gain)
+        begun = self.loop.row.states[state]
+        added = without_previous(found.added, self.loop.given_before)
+        form = Form(head, begun, added, gain, mass)
+        self.forms[state] = form
+        values[state] = head, form.before(self.loop, self.other, form.level)
+
+    def _mass(self, gain: Expr) -> tuple[Entry, Expr]:
+        """P and the gain's logarithm over the arrays that stand before each step."""
+        if gain not in self.masses:
+            log = without_previous(gain, self.loop.given_before)
+            summed = _summed(self.loop, self.running, gain, log)
+            places = tuple(dict.fromkeys((*free(log), self.loop.along)))
+            mass = Entry(self.names.tensor("P"), places)
+            self.masses[gain] = mass, log
+            self.rows.append(Equation(mass, summed))
+        return self.masses[gain]
+
+    def _rows(self, values: Mapping[str, tuple[Entry, Expr]], opaque: set[str]) -> None:
+        """The steps as equations; states without a form and what is opaque are inputs."""
+        self.values = values
+        for step in self.loop.row.steps:
+            if step.name in self.forms:
+                body = self.forms[step.name].after(self.loop, self.other)
+                self.rows.append(Equation(step.head, body))
+            elif step.name in opaque or step.name in self.loop.row.states:
+                self.inputs.append(step.head)
+            else:
+                self.rows.append(Equation(step.head, without_previous(step.body, values)))
+        unsolved = [state for state in self.loop.row.states if state not in self.forms]
+        self.inputs += [self.loop.before[state] for state in unsolved]
+
+    # ---- what is left to prove
+
+    def claims(
+        self, spec: Spec, before: Sequence[Equation], inputs: Sequence[Entry], state: str
+    ) -> list[Statement]:
+        """Base, step and carry of one state's form, and what the carry says of P."""
+        loop, form = self.loop, self.forms[state]
+        whole = flat(spec, (*before, *self.rows), inputs)
+        masses = [mass for mass, _ in self.masses.values()]
+        names = {mass.tensor.name for mass in masses}
+        rest = [row for row in self.rows if row.name not in names]
+        cut = flat(spec, (*before, *rest), [*inputs, *masses])
+        start = form.level
+        if start is not None and form.begun != ZERO:
+            start = ZERO
+        begun = at_step(form.before(loop, self.other, start), loop.along, self._begun())
+        step = without_previous(self.bodies[state], self.values)
+        level = None if form.mass is None else loop.shifted(form.mass)
+        carried = at_step(form.before(loop, self.other, level), loop.along, self._shifted())
+        follows = (loop.follows,)
+        found = [
+            Statement(f"{state} begins", "equal", whole, begun, form.begun, (loop.first,)),
+            Statement(f"{state} makes a step", "equal", cut, form.head, step),
+            Statement(
+                f"{state} is carried on", "equal", cut, carried, loop.shifted(form.head), follows
+            ),
+        ]
+        if form.level is not None and level is not None:
+            left = at_step(form.level, loop.along, self._shifted())
+            name = f"the gains of {state} are carried on"
+            found.append(Statement(name, "equal", whole, left, level, follows))
+        if form.level is not None and form.begun != ZERO:
+            left = at_step(form.level, loop.along, self._begun())
+            name = f"there is no gain of {state} before the first step"
+            found.append(Statement(name, "equal", whole, left, ZERO, (loop.first,)))
+        return found
+
+    def _begun(self) -> dict[str, tuple[Entry, Expr]]:
+        """At the first step there stand the initial values."""
+        states = self.loop.row.states
+        return {e.tensor.name: (e, states[state]) for state, e in self.loop.before.items()}
+
+    def _shifted(self) -> dict[str, tuple[Entry, Expr]]:
+        """After an earlier step there stand its values."""
+        return {
+            e.tensor.name: (e, self.loop.shifted(self.heads[state]))
+            for state, e in self.loop.before.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """What a step adds to a state, and the logarithm of its gain, None where that is 1."""
+
+    added: Expr
+    gain: Expr | None
+
+
+def _past(found: _Parsed | None) -> set[str]:
+    """The states whose past a closed form reads beside its own."""
+    parts = () if found is None else (found.added, found.gain)
+    return {state for part in parts if part is not None for state in previous_states(part)}
+
+
+def _parsed(solving: _Solving, state: str) -> _Parsed | None:
+    """A step as gain times the state before it plus the rest."""
+    body, head = solving.bodies[state], solving.heads[state]
+    terms = body.terms if isinstance(body, Add) else (body,)
+    mine = [term for term in terms if state in previous_states(term)]
+    if len(mine) != 1:
+        return None
+    factors = list(mine[0].factors if isinstance(mine[0], Mul) else (mine[0],))
+    if Previous(head) not in factors:
+        return None
+    factors.remove(Previous(head))
+    if any(state in previous_states(factor) for factor in factors):
+        return None
+    logs: list[Expr] = []
+    for factor in factors:
+        found = _logs(solving, factor)
+        if found is None:
+            return None
+        logs += found
+    added = add(*(term for term in terms if term is not mine[0]))
+    return _Parsed(added, add(*logs) if logs else None)
+
+
+def _logs(solving: _Solving, factor: Expr) -> list[Expr] | None:
+    """Logarithms of a product of exponentials; a mask counts as 1, as the proof must bear out."""
+    match factor:
+        case Apply("exp", (argument,)):
+            return [argument]
+        case Indicator():
+            return []
+        case Mul(factors):
+            found = [_logs(solving, part) for part in factors]
+            if any(part is None for part in found):
+                return None
+            return [log for part in found if part is not None for log in part]
+        case Entry(tensor):
+            rows = [*solving.known, *(s for s in solving.loop.row.steps)]
+            row = next((row for row in rows if row.name == tensor.name), None)
+            if row is None or tensor.name in solving.loop.row.states:
+                return None
+            names = dict(zip(row.head.indices, factor.indices, strict=True))
+            return _logs(solving, rename(row.body, names))
+    return None
+
+
+def _summed(loop: Loop, running: Index, gain: Expr, log: Expr) -> Expr:
+    """The sum of logarithms up to a step."""
+    terms = gain.terms if isinstance(gain, Add) else (gain,)
+    past = [term for term in terms if isinstance(term, Previous)]
+    if len(terms) == 2 and len(past) == 1 and negative(past[0].entry) in terms:
+        return negative(past[0].entry)
+    parts = log.terms if isinstance(log, Add) else (log,)
+    moving = add(*(part for part in parts if loop.along in free(part)))
+    still = add(*(part for part in parts if loop.along not in free(part)))
+    position = as_expr(loop.along)
+    steps = add(loop.along.axis.size, negative(position)) if loop.row.reverse else position + ONE
+    done = indicator(loop.done(running))
+    summed = total(mul(done, rename(moving, {loop.along: running})), running)
+    return add(mul(steps, still), ZERO if moving == ZERO else summed)
