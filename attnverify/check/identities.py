@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.rewrite import predicate_entries
 from attnverify.check.probe import Bounded, NotJudged, Probe
-from attnverify.dtypes import float_type
 from attnverify.equations import place_axis
 from attnverify.inputs import Case
 from attnverify.invariants.roles import Roles
@@ -167,7 +166,7 @@ def _opposite(case: Case, garbage: Case) -> Case:
 
 def _towering(asked: Asked, garbage: Case, places: slice | list[int]) -> Case:
     """The garbage in the values as large as sums of it may be."""
-    large = min(1e30, float_type(asked.probe.dtype).largest / 4)
+    large = min(1e30, asked.probe.largest / 4)
     names = {entry.tensor.name: large for entry in asked.parts.value_inputs}
     return asked.probe.planted(garbage, asked.sequence, places, names)
 

@@ -58,9 +58,14 @@ class Power:
     moved: dict[str, set[str]] = field(default_factory=dict)
     caught: dict[str, set[str]] = field(default_factory=dict)
     tried: dict[str, int] = field(default_factory=dict)
+    nought: dict[str, bool] = field(default_factory=dict)
 
     def add(self, case: Case, given: Given, expected: Expected) -> None:
         """Put each fault that is not caught by every comparison yet into one case."""
+        for name, out in self.outputs.items():
+            due = expected.dues[out]
+            zeros = judge(name, np.zeros_like(due.value), due).status is Status.HELD
+            self.nought[name] = self.nought.get(name, True) and zeros
         rng = np.random.default_rng([case.seed, 5])
         right: Values | None = None
         for fault, change in FAULTS.items():
@@ -86,6 +91,15 @@ class Power:
             self.caught.setdefault(name, set()).add(fault)
         return True
 
+    def _zero_is_due(self, name: str) -> bool:
+        """Whether nothing but zero was due where others would have caught a wrong scale.
+
+        So it is for a bias that all keys share.  Of one key alone no gradient of scores says
+        anything, but neither do others.
+        """
+        others = set().union(*(found for n, found in self.caught.items() if n != name))
+        return self.nought.get(name, False) and bool(others & set(SCALES))
+
     def told(self, name: str, matched: Matched) -> dict[str, str]:
         """For each fault: `caught`, `missed`, or `does not apply` where it changes nothing here."""
         caught = set(self.caught.get(name, ()))
@@ -108,6 +122,9 @@ class Power:
         if caught or alone:
             words = f"would have caught: {', '.join(caught) or 'nothing else'}"
             words += f"; not: {', '.join(missed)}" if missed else ""
+            return replace(verdict, detail=f"{verdict.detail}; {words}", evidence=evidence)
+        if self._zero_is_due(verdict.name):
+            words = "zero is due whatever the scores are: anything else would have been caught"
             return replace(verdict, detail=f"{verdict.detail}; {words}", evidence=evidence)
         reason = f"not even {', '.join(missed)}" if missed else "nothing that was altered shows"
         return replace(

@@ -106,6 +106,9 @@ class Probe:
     def __init__(self, judge: Judge, support: Support | None = None) -> None:
         self.judge, self.spec, self.dtype = judge, judge.spec, judge.dtype
         self.support: Support = support or {}
+        # Whoever computes in a narrower type inside has that one's range.
+        inside = {self.dtype, judge.internal or self.dtype}
+        self.largest = min(float_type(name).largest for name in inside)
         self._kept: dict[int, tuple[Case, Mapping[str, Bounded]]] = {}
 
     # ---- What the subject says, and what is due
@@ -165,7 +168,7 @@ class Probe:
     def within_range(self, case: Case) -> bool:
         """Whether the spec's own outputs are finite and the subject's type can hold them."""
         found = np.asarray(self._oracle(case), float)
-        return bool((np.abs(found) < float_type(self.dtype).largest).all())
+        return bool((np.abs(found) < self.largest).all())
 
     def _oracle(self, case: Case) -> Array:
         return np.asarray(self.judge.exactly(case)[self.spec.outputs[0]])
@@ -214,7 +217,7 @@ class Probe:
 
         A root of the largest number leaves room for products of that many of them.
         """
-        large = round(float_type(self.dtype).largest ** (1 / root))
+        large = round(self.largest ** (1 / root))
         return self.planted(case, axis, places, dict.fromkeys(self.axis(axis), large))
 
     def planted(

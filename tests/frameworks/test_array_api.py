@@ -70,7 +70,7 @@ def test_attention_is_right_and_its_gradient_is_said_not_to_be_judged(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_given_vjp_is_judged(library: str, dtype: str) -> None:
     report = judged(attention, "global", library, vjp=vjp, dtypes=(dtype,)).raise_if_refuted()
-    assert [v.status for v in report.verdicts] == [Status.HELD] * 4
+    assert [v.status for v in report.comparisons] == [Status.HELD] * 4
 
 
 def test_without_a_library_the_arrays_are_numpy_s() -> None:

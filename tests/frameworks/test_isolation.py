@@ -30,7 +30,7 @@ def judged(fn: Any, **settings: Any) -> Report:
 
 
 def statuses(report: Report) -> dict[str, str]:
-    return {verdict.name: verdict.status.value for verdict in report.verdicts}
+    return {verdict.name: verdict.status.value for verdict in report.comparisons}
 
 
 BOTH = [
@@ -61,7 +61,7 @@ def test_sixteen_bits_go_to_torch_and_back() -> None:
     here = judged(
         apart.torch_right, framework="torch", dtypes=("bfloat16",), cases=3, isolate=False
     )
-    assert [v.detail for v in report.verdicts] == [v.detail for v in here.verdicts]
+    assert [v.detail for v in report.comparisons] == [v.detail for v in here.comparisons]
 
 
 WRONG = [

@@ -56,7 +56,7 @@ def test_attention_is_right_forward_and_backward(
     fn: Callable[..., Any], spec: str, settings: dict[str, Any]
 ) -> None:
     report = judged(fn, spec, **settings).raise_if_refuted()
-    held = [v.name for v in report.verdicts if v.status is Status.HELD]
+    held = [v.name for v in report.comparisons if v.status is Status.HELD]
     assert held == [f"{side} (float32)" for side in SIDES]
     assert report.environment["mlx"]
 
@@ -64,7 +64,7 @@ def test_attention_is_right_forward_and_backward(
 @pytest.mark.parametrize("dtype", SIXTEEN)
 def test_attention_is_right_in_sixteen_bits(dtype: str) -> None:
     report = judged(fused, dtypes=(dtype,)).raise_if_refuted()
-    assert [v.status for v in report.verdicts] == [Status.HELD] * 4
+    assert [v.status for v in report.comparisons] == [Status.HELD] * 4
 
 
 def test_float32_inside_float64_is_refuted_by_name_unless_declared() -> None:

@@ -114,7 +114,7 @@ def test_the_reference_evaluator_adds_bfloat16_in_bfloat16() -> None:
 
 def test_a_given_vjp_is_judged() -> None:
     report = judged(node(), vjp=right_vjp).raise_if_refuted()
-    assert [v.status for v in report.verdicts] == [Status.HELD] * 4
+    assert [v.status for v in report.comparisons] == [Status.HELD] * 4
 
 
 CAST = helper.make_node("Cast", ["y"], ["Y"], to=onnx.TensorProto.DOUBLE)
