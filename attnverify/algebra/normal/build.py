@@ -30,7 +30,7 @@ from attnverify.algebra.normal.formulas import (
     negated,
     zero,
 )
-from attnverify.algebra.normal.inverse import inverse, powered, remade_inverse
+from attnverify.algebra.normal.inverse import powered, remade_inverse, told_inverse
 from attnverify.algebra.normal.linear import scalar_form, scalar_polynomial
 from attnverify.algebra.normal.poly import (
     add,
@@ -77,6 +77,11 @@ class Builder:
     def __post_init__(self) -> None:
         self.memo: dict[tuple[object, ...], tuple[tuple[Var, ...], Poly]] = {}
         self.ctx.makers.update(MAKERS)
+
+    def _told(self, name: str, poly: Poly) -> Poly:
+        """The value of a function, noted for the certificate."""
+        self.ctx.record.values.append((name, poly))
+        return poly
 
     def polynomial(self, expr: Expr, env: Env) -> Poly:
         """An expression as a polynomial.
@@ -163,7 +168,8 @@ class Builder:
         spots = [self._spot(index, env) for index in entry.indices]
         key = (head.tensor.name, *((spot.plain, spot.moved) for spot in spots))
         if key not in self.memo:
-            slots = tuple(self.ctx.fresh(index.axis.name) for index in head.indices)
+            meet = self.ctx.record.meet
+            slots = tuple(meet(self.ctx.fresh(index.axis.name)) for index in head.indices)
             inner = {
                 index: Spot(slot, spot.plain, spot.moved)
                 for index, slot, spot in zip(head.indices, slots, spots, strict=True)
@@ -177,7 +183,7 @@ class Builder:
 
     def binder(self, index: Index, name: str = "") -> Spot:
         """A new variable for an index that a sum binds."""
-        var = self.ctx.fresh(index.axis.name, name or index.name)
+        var = self.ctx.record.meet(self.ctx.fresh(index.axis.name, name or index.name))
         return self.spot(var, bound=True)
 
     def spot(self, var: Var, *, bound: bool) -> Spot:
@@ -204,11 +210,15 @@ class Builder:
         spot = self.binder(expr.over)
         mass = bind(ctx, self._weight(expr, {**env, expr.over: spot}), spot.var)
         ctx.say("softmax is exp(score) [where] inv(sum of exp(score) [where])")
-        return multiply(ctx, self._weight(expr, at), inverse(ctx, mass))
+        weight = self._weight(expr, at)
+        return multiply(ctx, weight, told_inverse(ctx, mass))
 
     def _weight(self, expr: Softmax, env: Env) -> Poly:
         mask = indicator_poly(self.ctx.indicator(self.formula(expr.where, env)))
-        return multiply(self.ctx, mask, exponential(self.ctx, self.polynomial(expr.score, env)))
+        return multiply(self.ctx, mask, self._exponential(self.polynomial(expr.score, env)))
+
+    def _exponential(self, poly: Poly) -> Poly:
+        return self._told("exp", exponential(self.ctx, poly))
 
     # ---- functions
 
@@ -216,16 +226,18 @@ class Builder:
         ctx = self.ctx
         primitive(name)  # a name that is not on the list raises
         rules: dict[str, Callable[[], Poly]] = {
-            "exp": lambda: exponential(ctx, arguments[0]),
+            "exp": lambda: self._exponential(arguments[0]),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),
-            "logistic": lambda: inverse(
-                ctx, add(ctx, constant(1), exponential(ctx, scaled(arguments[0], -1)))
-            ),
+            "logistic": lambda: self._logistic(arguments[0]),
         }
         rule = rules.get(name)
-        return rule() if rule else function(ctx, name, tuple(arguments))
+        return rule() if rule else self._told(name, function(ctx, name, tuple(arguments)))
+
+    def _logistic(self, argument: Poly) -> Poly:
+        weight = self._exponential(scaled(argument, -1))
+        return told_inverse(self.ctx, add(self.ctx, constant(1), weight))
 
     # ---- predicates
 
@@ -292,6 +304,7 @@ class Builder:
             self.ctx, self.polynomial(left, env), scaled(self.polynomial(right, env), -1)
         )
         number, args = intern(self.ctx, (difference,))
+        self.ctx.record.values.append(("compared", number, args))
         cls = self.ctx.classes[number]
         least = min(tuple(args[k] for k in twin) for twin in cls.twins)
         return Known(f"class {number} {'=' if op == '==' else '<='} 0", least)

@@ -1,0 +1,423 @@
+"""Checks a certificate: its steps are applied again, one after the other, until nothing is left.
+
+The claim is that left - right is a sum of instances of laws, each of which is 0 by itself:
+
+    class Z, cofactor F     sum of F (Z inv(Z) - [Z != 0])
+    restatement             one term with two coefficients that z3 sees to be equal
+    count                   sum over v of [first <= v <= last], less last - first + 1
+
+Both sides are read from the statement by the checker itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import count
+
+from attnverify.algebra.terms import Index
+from attnverify.certify.equal import holds, never_negative, nonzero, remaining
+from attnverify.certify.errors import Rejected
+from attnverify.certify.formulas import (
+    Form,
+    Formula,
+    below,
+    conjunction,
+    disjunction,
+    exists,
+    form,
+    negation,
+    plus,
+    renamed,
+    variables,
+)
+from attnverify.certify.functions import body_at, check_collapse, check_support, check_twin
+from attnverify.certify.lines import Tree, exactly, items, read, split, text, variable, whole
+from attnverify.certify.lines import variables as read_variables
+from attnverify.certify.parse import (
+    read_coef,
+    read_form,
+    read_formula,
+    read_poly,
+    read_power,
+    read_raw,
+)
+from attnverify.certify.query import Asker
+from attnverify.certify.terms import (
+    FIRST_OWN,
+    Atom,
+    Class,
+    Kernel,
+    Poly,
+    Term,
+    Var,
+    add,
+    bind,
+    coef_sum,
+    coef_variables,
+    free,
+    freshened,
+    indicator,
+    instantiated,
+    multiply,
+    pattern,
+    renamed_coef,
+    scaled,
+    single,
+)
+from attnverify.certify.walk import Env, Spot, Values, Walker, integral
+from attnverify.equations import Equation
+from attnverify.statement import Relabel, Sees, Statement
+
+QUESTION = "(set-logic"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check has used: the questions that z3 answered, the lines that were needed."""
+
+    questions: tuple[str, ...]
+    needed: tuple[str, ...]
+
+
+def check(statement: Statement, lines: Sequence[str], *, asking: bool = False) -> Checked:
+    """Check that a certificate proves a statement, for all sizes; Rejected where it does not.
+
+    z3 is asked the questions that the certificate keeps and no others; `asking` asks whatever is
+    needed, to find out which they are.
+    """
+    kept = frozenset(line for line in lines if line.startswith(QUESTION))
+    steps = [line for line in lines if not line.startswith(QUESTION)]
+    asker = Asker(None if asking else kept)
+    try:
+        found = _Check(statement, steps, asker).run()
+    except RecursionError:
+        raise Rejected("the expressions are nested too deeply") from None
+    except Rejected as reason:
+        if asker.missing:
+            raise Rejected(f"{reason}; it keeps no answer to {asker.missing} of z3's questions") from None
+        raise
+    if not asking and kept != frozenset(found.questions):
+        raise Rejected("a question is kept that no step needs")
+    if not asking and len(found.needed) != len(steps):
+        raise Rejected("a line is there that no step needs")
+    return found
+
+
+class _Check:
+    """One certificate on its way."""
+
+    def __init__(self, statement: Statement, lines: list[str], asker: Asker) -> None:
+        spec = statement.spec
+        self.statement, self.lines = statement, lines
+        declared = {axis.name: axis for axis in spec.axes if axis.follows}
+        self.k = Kernel({p.name: p for p in spec.parameters}, declared, asker)
+        self.k.bijections = frozenset(
+            name for r in statement.relabels if r.bijection for name in (r.name, f"{r.name}^-1")
+        )
+        self.opaque: frozenset[str] = frozenset()
+        self.values = Values([])
+        self.steps: list[tuple[str, tuple[Tree, ...]]] = []
+        self.part_of_sum: int | None = None
+        self.keys: dict[int, tuple[object, ...]] = {}
+
+    def run(self) -> Checked:
+        """Read the lines, read the statement, subtract the laws, and see what is left."""
+        rules: dict[str, Callable[[tuple[Tree, ...]], tuple[object, ...] | None]] = {
+            "variables": self._variables, "opaque": self._opaque, "class": self._class,
+            "twin": self._twin, "collapse": self._collapse,
+        }  # fmt: skip
+        trees = [split(read(line)) for line in self.lines]
+        self.values.rows = [
+            (head, *parts) for head, parts in trees if head in ("value", "compared")
+        ]
+        supports = [n for n, (head, _) in enumerate(trees) if head == "support"]
+        self._declare(trees, rules)
+        walker = self._assume()
+        for n in supports:  # these may rest on the hypotheses
+            self.keys[n] = self._support(trees[n][1])
+        left, right = self._sides(walker)
+        if self.values.taken != len(self.values.rows):
+            raise Rejected("a value is claimed that stands nowhere")
+        self._settle(left, right)
+        needed = tuple(
+            line
+            for n, line in enumerate(self.lines)
+            if n not in self.keys or self.keys[n] in self.k.used
+        )
+        return Checked(self.k.asker.used, needed)
+
+    def _declare(
+        self,
+        trees: list[tuple[str, tuple[Tree, ...]]],
+        rules: dict[str, Callable[[tuple[Tree, ...]], tuple[object, ...] | None]],
+    ) -> None:
+        others = {"value", "compared", "support", "law", "restate", "count", "part"}
+        for n, (head, parts) in enumerate(trees):
+            if head in rules:
+                key = rules[head](parts)
+                if key is not None:
+                    self.keys[n] = key
+            elif head == "part":
+                self.part_of_sum = whole(exactly(parts, 1)[0])
+            elif head not in others:
+                raise Rejected(f"no such step: {head}")
+            elif head in ("law", "restate", "count"):
+                self.steps.append((head, parts))
+
+    # ---- what a certificate says beforehand
+
+    def _variables(self, parts: tuple[Tree, ...]) -> None:
+        for n, axis in enumerate(parts):
+            if self.k.axes.setdefault(n, text(axis)) != axis or n >= FIRST_OWN:
+                raise Rejected(f"v{n} is declared twice")
+
+    def _opaque(self, parts: tuple[Tree, ...]) -> None:
+        names = frozenset(map(text, parts))
+        if names and self.statement.relabels:
+            raise Rejected("under a relabelling a name has other values on the right")
+        self.opaque = names
+
+    def _class(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
+        number_of, slots, bodies = whole(parts[0]), read_variables(parts[1]), parts[2:]
+        if number_of in self.k.classes or len(set(slots)) < len(slots):
+            raise Rejected(f"class {number_of} is defined twice, or has one slot twice")
+        body = tuple(read_poly(self.k, items(tree)) for tree in bodies)
+        for var in slots:
+            self.k.axis(var)
+        if not body or any(not free(poly) <= set(slots) for poly in body):
+            raise Rejected(f"class {number_of} reads more than its slots")
+        # The slots get names of their own, that nothing else has.
+        own = {var: self.k.fresh(self.k.axis(var)) for var in slots}
+        identity = tuple(range(len(slots)))
+        body = tuple(instantiated(self.k, poly, own) for poly in body)
+        self.k.classes[number_of] = Class(tuple(own.values()), body, [identity])
+        return ("class", number_of)
+
+    def _twin(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
+        number_of, order = whole(parts[0]), tuple(whole(part) for part in parts[1:])
+        if number_of not in self.k.classes:
+            raise Rejected(f"class {number_of} is not defined")
+        cls = self.k.classes[number_of]
+        if order in cls.twins:
+            raise Rejected(f"the order {order} of class {number_of} is known")
+        check_twin(self.k, number_of, order)
+        cls.twins.append(order)
+        return ("twin", number_of)
+
+    def _collapse(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
+        atom, exponent = read_power(self.k, parts[0])
+        if len(set(atom.args)) == len(atom.args):
+            raise Rejected("the arguments that collapse are not one")
+        claimed = read_poly(self.k, parts[1:])
+        if not free(claimed) <= set(atom.args):
+            raise Rejected("a collapse reads more than its arguments")
+        check_collapse(self.k, atom, exponent, claimed)
+        key = (atom.kind, atom.label, atom.number, pattern(atom.args), exponent)
+        self.k.collapses[key] = (atom.args, claimed)
+        return ("collapse", *key)
+
+    def _support(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
+        number_tree, slot_tree, formula_tree = exactly(parts, 3)
+        number_of, slots = whole(number_tree), read_variables(slot_tree)
+        cls = self.k.classes.get(number_of)
+        if cls is None or cls.support is not None:
+            raise Rejected(f"class {number_of} is not defined, or has its support already")
+        formula = read_formula(self.k, formula_tree)
+        axes = [self.k.axis(var) for var in slots]
+        if axes != [self.k.axis(var) for var in cls.slots] or len(set(slots)) < len(slots):
+            raise Rejected(f"class {number_of} has other slots")
+        if not set(variables(formula)) <= set(slots):
+            raise Rejected(f"the support of class {number_of} reads more than its slots")
+        own = renamed(formula, dict(zip(slots, cls.slots, strict=True)), self.k.reals)
+        check_support(self.k, number_of, own)
+        cls.support = own
+        return ("support", number_of)
+
+    # ---- the statement
+
+    def _assume(self) -> Walker:
+        """Take the hypotheses for granted; a walker that has read them."""
+        spec = self.statement.spec
+        if unknown := self.opaque - set(spec.heads):
+            raise Rejected(f"{', '.join(sorted(unknown))}: no such name")
+        definitions = {
+            row.name: (row.head, row.body)
+            for row in spec.equations
+            if isinstance(row, Equation) and row.name not in self.opaque
+        }
+        inputs = frozenset(entry.tensor.name for entry in spec.inputs)
+        walker = Walker(self.k, definitions, self.opaque, inputs, self.values, count())
+        self.spots = {i: Spot(walker.variable(i.axis.name)) for i in self.statement.indices}
+        self.k.hypotheses = tuple(self._hypothesis(walker, h) for h in self.statement.hypotheses)
+        return walker
+
+    def _sides(self, walker: Walker) -> tuple[Poly, Poly]:
+        left = walker.polynomial(self.statement.left, self._env(right=False))
+        if self.statement.relabels:
+            walker = replace(walker, relabels=self.statement.relabels, memo={})
+        return left, walker.polynomial(self.statement.right, self._env(right=True))
+
+    def _hypothesis(self, walker: Walker, hypothesis: object) -> Formula:
+        if self.statement.relabels:
+            raise Rejected("hypotheses beside a relabelling are not checked")
+        if not isinstance(hypothesis, Sees):
+            return walker.formula(hypothesis, self.spots)  # type: ignore[arg-type]  # a predicate
+        spot = walker.binder(hypothesis.over)
+        inside = walker.formula(hypothesis.where, {**self.spots, hypothesis.over: spot})
+        return exists(spot.var, hypothesis.over.axis.name, inside, self.k.reals)
+
+    def _env(self, *, right: bool) -> Env:
+        result: dict[Index, Spot] = dict(self.spots)
+        for index, spot in self.spots.items():
+            for relabel in self.statement.relabels:
+                if relabel.axis == index.axis.name:
+                    result[index] = _relabelled(spot, relabel, index.name, right=right)
+        return result
+
+    # ---- the laws
+
+    def _settle(self, left: Poly, right: Poly) -> None:
+        kind = self.statement.kind
+        if self.part_of_sum is not None:
+            left = self._whole_sum(left)
+        first, second = (right, left) if kind == "bound" else (left, right)
+        rest = add(self.k, first, scaled(second, -1))
+        rules = {"law": self._law, "restate": self._restate, "count": self._count}
+        for head, parts in self.steps:
+            rest = add(self.k, rest, scaled(rules[head](parts), -1))
+        rest = remaining(self.k, rest)
+        if kind in ("sign", "bound"):
+            rest = tuple(term for term in rest if not never_negative(self.k, term))
+        if rest:
+            raise Rejected(f"{len(rest)} terms are left over")
+
+    def _whole_sum(self, left: Poly) -> Poly:
+        """The sum of the left side over one of its indices, of which it is at most a term."""
+        spots = list(self.spots.values())
+        if self.statement.kind != "bound" or not 0 <= (self.part_of_sum or 0) < len(spots):
+            raise Rejected("only a bound is seen by a whole sum")
+        var = spots[self.part_of_sum or 0].var
+        if any(var in set(variables(f)) for f in self.k.hypotheses):
+            raise Rejected("terms at other positions need not obey the hypotheses")
+        if not all(never_negative(self.k, term) for term in remaining(self.k, left)):
+            raise Rejected("a term of the sum may be negative")
+        other = self.k.fresh(self.k.axis(var))
+        return bind(self.k, instantiated(self.k, left, {var: other}), other)
+
+    def _law(self, parts: tuple[Tree, ...]) -> Poly:
+        """The sum of F (Z inv(Z) - [Z != 0]), which is 0."""
+        number_tree, args_tree, term = exactly(parts, 3)
+        raw = read_raw(self.k, term)
+        number_of, args = whole(number_tree), read_variables(args_tree)
+        own = {var: self.k.fresh(self.k.axis(var)) for var in raw.bound}
+        args = tuple(own.get(var, var) for var in args)
+        (inv,) = [Atom("inv", "", number_of, args)]
+        cls = self.k.classes.get(number_of)
+        if cls is None or [self.k.axis(v) for v in cls.slots] != [self.k.axis(v) for v in args]:
+            raise Rejected(f"class {number_of} is not defined along these axes")
+        if len(cls.body) != 1:
+            raise Rejected("inv has one argument")
+        product = multiply(self.k, body_at(self.k, inv), single(self.k.canonical(inv)))
+        support = indicator(nonzero(self.k, number_of, args))
+        law = add(self.k, product, scaled((Term((), {}, support),), -1))
+        cofactor = Term((), raw.atoms, raw.coef)
+        free_cofactor = instantiated(self.k, (cofactor,), own)
+        return bind(self.k, multiply(self.k, free_cofactor, law), *own.values())
+
+    def _restate(self, parts: tuple[Tree, ...]) -> Poly:
+        """A term less the same with another coefficient, where the two are equal."""
+        term, coef_tree = exactly(parts, 2)
+        raw = read_raw(self.k, term)
+        other = read_coef(self.k, coef_tree)
+        one, two = freshened(self.k, raw), freshened(self.k, Term(raw.bound, raw.atoms, other))
+        minus = scaled((two,), -1)
+        if remaining(self.k, (_joined(self.k, one, minus[0]),)):
+            raise Rejected("a coefficient is not seen to be equal to what it is restated as")
+        return add(self.k, (one,), minus)
+
+    def _count(self, parts: tuple[Tree, ...]) -> Poly:
+        """The sum of a term over a variable between bounds, less the term times their distance."""
+        var_tree, where_tree, term, case_tree = exactly(parts, 4)
+        raw, var, k = read_raw(self.k, term), variable(var_tree), self.k
+        where = read_formula(k, where_tree)
+        atoms = {v for atom in raw.atoms for v in atom.args}
+        if var in atoms | set(raw.bound) | coef_variables(raw.coef):
+            raise Rejected("what is counted stands in the term too")
+        counted: Poly = ()
+        cases: list[Formula] = []
+        for row in items(case_tree):
+            case, first, last = exactly(items(row), 3)
+            found = read_formula(k, case)
+            low, high = read_form(k, first), read_form(k, last)
+            if not (integral(low, k) and integral(high, k)):
+                raise Rejected("a bound of a count is no whole number")
+            self._check_case(var, where, found, (low, high))
+            cases.append(found)
+            length = plus(plus(high, low, -1), form({}, 1))
+            walker = Walker(k, {}, frozenset(), frozenset(), Values([]), count())
+            counted = add(
+                k, counted, multiply(k, ((Term((), {}, indicator(found))),), walker.numbers(length))
+            )
+        if not holds(k, disjunction(cases), [where]):
+            raise Rejected("a position is counted in no case")
+        for n, one in enumerate(cases):
+            for other in cases[:n]:
+                if not holds(k, negation(conjunction([one, other]))):
+                    raise Rejected("two cases of a count meet")
+        own = {v: k.fresh(k.axis(v)) for v in raw.bound}
+        cofactor = instantiated(k, (Term((), raw.atoms, raw.coef),), own)
+        mask = Term((), {}, renamed_coef(k, indicator(where), own))
+        summed = bind(k, multiply(k, cofactor, (mask,)), var, *own.values())
+        moved = instantiated(k, counted, own)
+        return add(k, summed, scaled(bind(k, multiply(k, cofactor, moved), *own.values()), -1))
+
+    def _check_case(self, var: Var, where: Formula, case: Formula, bounds: tuple[Form, Form]) -> None:
+        """In a case the positions that are counted are exactly those between the bounds."""
+        k, (low, high) = self.k, bounds
+        inside = form({("v", "", var): Fraction(1)})
+        seen = set(variables(case)) | {v for b in bounds for v in variables(("le", b))}
+        if var in seen:
+            raise Rejected("a case of a count depends on what is counted")
+        between = conjunction(
+            [below(plus(low, inside, -1), k.reals), below(plus(inside, high, -1), k.reals)]
+        )
+        size = form({("n", k.axis(var)): Fraction(1)}, -1)
+        fits = conjunction(
+            [
+                below(plus(form({}), low, -1), k.reals),
+                below(plus(high, size, -1), k.reals),
+                below(plus(plus(low, high, -1), form({}, -1)), k.reals),
+            ]
+        )
+        rights = (
+            (between, [case, where]), (where, [case, between]), (fits, [case]),
+        )  # fmt: skip
+        if not all(holds(k, then, given) for then, given in rights):
+            raise Rejected("a case of a count has other bounds")
+
+
+def scaled_form(low: Form) -> Form:
+    """A form with the other sign."""
+    return plus(form({}), low, -1)
+
+
+def _joined(k: Kernel, one: Term, other: Term) -> Term:
+    """The sum of two terms that differ in the names of what they bind and in their coefficients."""
+    names = dict(zip(other.bound, one.bound, strict=True))
+    return Term(one.bound, one.atoms, coef_sum(one.coef, renamed_coef(k, other.coef, names)))
+
+
+def _relabelled(spot: Spot, relabel: Relabel, index: str, *, right: bool) -> Spot:
+    """Where a free index of a relabelled axis stands on one side.
+
+    An index that the left side reads at its image is represented by that image, where the map is a
+    bijection, and by itself where it is any map.
+    """
+    if index not in relabel.indices:
+        return Spot(spot.var, "", relabel.name) if right else spot
+    if relabel.bijection:
+        return Spot(spot.var, f"{relabel.name}^-1", "") if right else spot
+    return Spot(spot.var, "", relabel.name) if right else Spot(spot.var, relabel.name)
+
