@@ -2,7 +2,7 @@
 
 The claim is that left - right is a sum of instances of laws, each of which is 0 by itself:
 
-    class Z, cofactor F     sum of F (Z inv(Z) - [Z != 0])
+    class Z, cofactor F     sum of F (Z inv(Z) - [Z != 0]), [Z != 0] where a sum is positive or opaque
     restatement             one term with two coefficients that z3 sees to be equal
     count                   sum over v of [first <= v <= last], less last - first + 1
 
@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
+from typing import Any
 
 from attnverify.algebra.terms import Index
-from attnverify.certify.equal import holds, never_negative, nonzero, remaining
+from attnverify.certify.equal import holds, never_negative, opaque_nonzero, positive, remaining
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     Form,
@@ -33,8 +34,7 @@ from attnverify.certify.formulas import (
     variables,
 )
 from attnverify.certify.functions import body_at, check_collapse, check_support, check_twin
-from attnverify.certify.lines import Tree, exactly, items, read, split, text, variable, whole
-from attnverify.certify.lines import variables as read_variables
+from attnverify.certify.lines import Tree, exactly, items, quoted, read, split, text, variable, whole
 from attnverify.certify.parse import (
     read_coef,
     read_form,
@@ -42,6 +42,7 @@ from attnverify.certify.parse import (
     read_poly,
     read_power,
     read_raw,
+    read_variables,
 )
 from attnverify.certify.query import Asker
 from attnverify.certify.terms import (
@@ -60,6 +61,7 @@ from attnverify.certify.terms import (
     freshened,
     indicator,
     instantiated,
+    is_tidy,
     multiply,
     pattern,
     renamed_coef,
@@ -71,36 +73,46 @@ from attnverify.equations import Equation
 from attnverify.statement import Relabel, Sees, Statement
 
 QUESTION = "(set-logic"
+ONE_POWER = Fraction(1)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check has used: the questions that z3 answered, the lines that were needed."""
+    """What a check has used: the questions that z3 answered, the lines that were needed.
+
+    `perhaps` are those among the lines that may do nothing all the same.
+    """
 
     questions: tuple[str, ...]
     needed: tuple[str, ...]
+    perhaps: tuple[str, ...]
 
 
-def check(statement: Statement, lines: Sequence[str], *, asking: bool = False) -> Checked:
+def check(
+    statement: Statement, lines: Sequence[str], *, asking: bool = False, context: Any = None
+) -> Checked:
     """Check that a certificate proves a statement, for all sizes; Rejected where it does not.
 
     z3 is asked the questions that the certificate keeps and no others; `asking` asks whatever is
-    needed, to find out which they are.
+    needed, to find out which they are. `context` is a state of z3's to ask in; a new one, unless
+    told.
     """
     kept = frozenset(line for line in lines if line.startswith(QUESTION))
     steps = [line for line in lines if not line.startswith(QUESTION)]
-    asker = Asker(None if asking else kept)
+    asker = Asker(None if asking else kept, context=context)
     try:
         found = _Check(statement, steps, asker).run()
     except RecursionError:
         raise Rejected("the expressions are nested too deeply") from None
+    except (LookupError, ValueError, TypeError) as fault:
+        raise Rejected(f"a line is malformed: {fault!r}") from fault
     except Rejected as reason:
         if asker.missing:
             raise Rejected(f"{reason}; it keeps no answer to {asker.missing} of z3's questions") from None
         raise
     if not asking and kept != frozenset(found.questions):
         raise Rejected("a question is kept that no step needs")
-    if not asking and len(found.needed) != len(steps):
+    if not asking and found.needed != tuple(steps):
         raise Rejected("a line is there that no step needs")
     return found
 
@@ -121,6 +133,7 @@ class _Check:
         self.steps: list[tuple[str, tuple[Tree, ...]]] = []
         self.part_of_sum: int | None = None
         self.keys: dict[int, tuple[object, ...]] = {}
+        self.slots: dict[int, tuple[Var, ...]] = {}  # as they are called in the class's line
 
     def run(self) -> Checked:
         """Read the lines, read the statement, subtract the laws, and see what is left."""
@@ -141,12 +154,29 @@ class _Check:
         if self.values.taken != len(self.values.rows):
             raise Rejected("a value is claimed that stands nowhere")
         self._settle(left, right)
-        needed = tuple(
-            line
-            for n, line in enumerate(self.lines)
-            if n not in self.keys or self.keys[n] in self.k.used
+        used = [
+            n for n in range(len(trees)) if n not in self.keys or self.keys[n] in self.k.used
+        ]
+        needed = (self._trimmed(trees[n], self.lines[n]) for n in used)
+        perhaps = (
+            self.lines[n]
+            for n in used
+            if trees[n][0] in ("twin", "collapse", "support")
+            and ("stated", *self.keys[n]) not in self.k.used
         )
-        return Checked(self.k.asker.used, needed)
+        return Checked(self.k.asker.used, tuple(filter(None, needed)), tuple(perhaps))
+
+    def _trimmed(self, tree: tuple[str, tuple[Tree, ...]], line: str) -> str:
+        """The line without what nothing speaks of."""
+        head, parts = tree
+        if head == "variables":
+            kept = [quoted(text(p)) if ("variable", n) in self.k.used else "_"
+                    for n, p in enumerate(parts)]  # fmt: skip
+            return f"(variables {' '.join(kept)})" if kept else ""
+        if head == "opaque":
+            names = [text(part) for part in parts if ("opaque", part) in self.k.used]
+            return f"(opaque {' '.join(map(quoted, names))})" if names else ""
+        return line
 
     def _declare(
         self,
@@ -170,8 +200,10 @@ class _Check:
 
     def _variables(self, parts: tuple[Tree, ...]) -> None:
         for n, axis in enumerate(parts):
-            if self.k.axes.setdefault(n, text(axis)) != axis or n >= FIRST_OWN:
+            if n in self.k.axes or n >= FIRST_OWN:
                 raise Rejected(f"v{n} is declared twice")
+            if axis != "_":
+                self.k.axes[n] = text(axis)
 
     def _opaque(self, parts: tuple[Tree, ...]) -> None:
         names = frozenset(map(text, parts))
@@ -180,18 +212,19 @@ class _Check:
         self.opaque = names
 
     def _class(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
-        number_of, slots, bodies = whole(parts[0]), read_variables(parts[1]), parts[2:]
-        if number_of in self.k.classes or len(set(slots)) < len(slots):
-            raise Rejected(f"class {number_of} is defined twice, or has one slot twice")
+        if len(parts) < 3:
+            raise Rejected("a class is of at least one polynomial")
+        number_of, slots, bodies = whole(parts[0]), read_variables(self.k, parts[1]), parts[2:]
+        if number_of in self.k.classes:
+            raise Rejected(f"class {number_of} is defined twice")
         body = tuple(read_poly(self.k, items(tree)) for tree in bodies)
-        for var in slots:
-            self.k.axis(var)
-        if not body or any(not free(poly) <= set(slots) for poly in body):
+        if any(not free(poly) <= set(slots) for poly in body):
             raise Rejected(f"class {number_of} reads more than its slots")
         # The slots get names of their own, that nothing else has.
         own = {var: self.k.fresh(self.k.axis(var)) for var in slots}
         identity = tuple(range(len(slots)))
         body = tuple(instantiated(self.k, poly, own) for poly in body)
+        self.slots[number_of] = slots
         self.k.classes[number_of] = Class(tuple(own.values()), body, [identity])
         return ("class", number_of)
 
@@ -219,15 +252,12 @@ class _Check:
         return ("collapse", *key)
 
     def _support(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
-        number_tree, slot_tree, formula_tree = exactly(parts, 3)
-        number_of, slots = whole(number_tree), read_variables(slot_tree)
+        number_tree, formula_tree = exactly(parts, 2)
+        number_of = whole(number_tree)
         cls = self.k.classes.get(number_of)
         if cls is None or cls.support is not None:
             raise Rejected(f"class {number_of} is not defined, or has its support already")
-        formula = read_formula(self.k, formula_tree)
-        axes = [self.k.axis(var) for var in slots]
-        if axes != [self.k.axis(var) for var in cls.slots] or len(set(slots)) < len(slots):
-            raise Rejected(f"class {number_of} has other slots")
+        formula, slots = read_formula(self.k, formula_tree), self.slots[number_of]
         if not set(variables(formula)) <= set(slots):
             raise Rejected(f"the support of class {number_of} reads more than its slots")
         own = renamed(formula, dict(zip(slots, cls.slots, strict=True)), self.k.reals)
@@ -308,19 +338,26 @@ class _Check:
 
     def _law(self, parts: tuple[Tree, ...]) -> Poly:
         """The sum of F (Z inv(Z) - [Z != 0]), which is 0."""
-        number_tree, args_tree, term = exactly(parts, 3)
+        number_tree, how, args_tree, term = exactly(parts, 4)
         raw = read_raw(self.k, term)
-        number_of, args = whole(number_tree), read_variables(args_tree)
+        number_of = whole(number_tree)
+        told = tuple(self.k.spoken(variable(tree)) for tree in items(args_tree))
         own = {var: self.k.fresh(self.k.axis(var)) for var in raw.bound}
-        args = tuple(own.get(var, var) for var in args)
-        (inv,) = [Atom("inv", "", number_of, args)]
+        args = tuple(own.get(var, var) for var in told)
+        inv = Atom("inv", "", number_of, args)
+        self.k.used.add(("class", number_of))
         cls = self.k.classes.get(number_of)
         if cls is None or [self.k.axis(v) for v in cls.slots] != [self.k.axis(v) for v in args]:
             raise Rejected(f"class {number_of} is not defined along these axes")
+        if not is_tidy(self.k, raw._replace(atoms={**raw.atoms, inv._replace(args=told): ONE_POWER})):
+            raise Rejected("a cofactor is not told in its plainest form")
         if len(cls.body) != 1:
             raise Rejected("inv has one argument")
         product = multiply(self.k, body_at(self.k, inv), single(self.k.canonical(inv)))
-        support = indicator(nonzero(self.k, number_of, args))
+        rules = {"positive": positive, "nonzero": opaque_nonzero}
+        if text(how) not in rules:
+            raise Rejected(f"no such way to say that a class is not 0: {how}")
+        support = indicator(rules[text(how)](self.k, number_of, args))
         law = add(self.k, product, scaled((Term((), {}, support),), -1))
         cofactor = Term((), raw.atoms, raw.coef)
         free_cofactor = instantiated(self.k, (cofactor,), own)
@@ -340,7 +377,8 @@ class _Check:
     def _count(self, parts: tuple[Tree, ...]) -> Poly:
         """The sum of a term over a variable between bounds, less the term times their distance."""
         var_tree, where_tree, term, case_tree = exactly(parts, 4)
-        raw, var, k = read_raw(self.k, term), variable(var_tree), self.k
+        k = self.k
+        raw, var = read_raw(k, term), k.spoken(variable(var_tree))
         where = read_formula(k, where_tree)
         atoms = {v for atom in raw.atoms for v in atom.args}
         if var in atoms | set(raw.bound) | coef_variables(raw.coef):

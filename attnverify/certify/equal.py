@@ -6,12 +6,23 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import islice
 
-from attnverify.certify.formulas import Form, Formula, form, times
+from attnverify.certify.errors import Rejected
+from attnverify.certify.formulas import (
+    TRUE,
+    Form,
+    Formula,
+    conjunction,
+    form,
+    negation,
+    renamed,
+    times,
+)
 from attnverify.certify.query import Question
 from attnverify.certify.terms import (
     MOST_MATCHES,
     UNITS,
     Atom,
+    Class,
     Coef,
     Kernel,
     Poly,
@@ -22,7 +33,6 @@ from attnverify.certify.terms import (
     renamed_coef,
     scaled,
 )
-from attnverify.certify.formulas import conjunction, negation, renamed
 
 # Functions of the list that are never negative.
 NEVER_NEGATIVE = frozenset({"relu", "absolute", "root 2", "root 4"})
@@ -59,11 +69,27 @@ def rows_of(coef: Coef) -> list[tuple[Formula, Form]]:
 def nonzero(k: Kernel, number: int, args: tuple[int, ...]) -> Formula:
     """[Z != 0] of a class at some variables: where its sum is positive if that is known."""
     cls = k.classes[number]
-    if cls.support is None:
-        least = min(tuple(args[n] for n in twin) for twin in cls.twins)
-        return ("known", f"nonzero {number}", least)
     k.used.add(("support", number))
-    return renamed(cls.support, dict(zip(cls.slots, args, strict=True)), k.reals)
+    return opaque_nonzero(k, number, args) if cls.support is None else _support(cls, args, k)
+
+
+def opaque_nonzero(k: Kernel, number: int, args: tuple[int, ...]) -> Formula:
+    """[Z != 0] of a class at some variables, as a predicate of them."""
+    least = min(tuple(args[n] for n in twin) for twin in k.classes[number].twins)
+    return ("known", f"nonzero {number}", least)
+
+
+def positive(k: Kernel, number: int, args: tuple[int, ...]) -> Formula:
+    """Where a class is not 0, which the certificate has to state."""
+    cls = k.classes[number]
+    if cls.support is None:
+        raise Rejected(f"where class {number} is not 0 is not stated")
+    k.used |= {("support", number), ("stated", "support", number)}
+    return _support(cls, args, k)
+
+
+def _support(cls: Class, args: tuple[int, ...], k: Kernel) -> Formula:
+    return renamed(cls.support or TRUE, dict(zip(cls.slots, args, strict=True)), k.reals)
 
 
 def known(k: Kernel, term: Term) -> list[Formula]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
 
-from attnverify.certify.equal import equal, holds, never_negative, nonzero, rows_of
+from attnverify.certify.equal import equal, holds, never_negative, opaque_nonzero, positive, rows_of
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import FALSE, Formula, conjunction, disjunction, exists, negation
 from attnverify.certify.terms import (
@@ -248,7 +248,9 @@ def _positive_where(k: Kernel, term: Term) -> Formula | None:
     parts: list[Formula] = []
     for atom, exponent in term.atoms.items():
         if atom.kind == "inv" and exponent > 0:
-            parts.append(nonzero(k, atom.number, atom.args))
+            cls = k.classes[atom.number]
+            rule = opaque_nonzero if cls.support is None else positive
+            parts.append(rule(k, atom.number, atom.args))
         elif atom.kind not in UNITS:
             return None
     return conjunction([_coef_positive(term.coef), *parts])

@@ -94,6 +94,6 @@ def variable(tree: Tree) -> int:
     return int(word[1:])
 
 
-def variables(trees: Tree) -> tuple[int, ...]:
-    """A list of variables."""
-    return tuple(variable(tree) for tree in items(trees))
+def quoted(word: str) -> str:
+    """A word as lines write it."""
+    return word if re.fullmatch(r"[A-Za-z0-9_.^/+<=-]+", word) else f"|{word}|"

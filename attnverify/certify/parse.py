@@ -30,7 +30,6 @@ from attnverify.certify.lines import (
     split,
     text,
     variable,
-    variables,
     whole,
 )
 from attnverify.certify.terms import (
@@ -45,6 +44,7 @@ from attnverify.certify.terms import (
     coef_sum,
     freshened,
     indicator,
+    is_tidy,
     put,
 )
 
@@ -93,9 +93,15 @@ def read_key(k: Kernel, tree: Tree) -> Key:
 
 
 def _known_variable(k: Kernel, tree: Tree) -> int:
-    var = variable(tree)
-    k.axis(var)
-    return var
+    return k.spoken(variable(tree))
+
+
+def read_variables(k: Kernel, trees: Tree) -> tuple[int, ...]:
+    """A list of variables, each once."""
+    found = tuple(_known_variable(k, tree) for tree in items(trees))
+    if len(set(found)) < len(found):
+        raise Rejected("a variable stands twice where each stands once")
+    return found
 
 
 def read_formula(k: Kernel, tree: Tree) -> Formula:
@@ -113,7 +119,7 @@ def read_formula(k: Kernel, tree: Tree) -> Formula:
             return zero(read_form(k, exactly(parts, 1)[0]), k.reals)
         case "known":
             args = tuple(_known_variable(k, part) for part in parts[1:])
-            return ("known", text(parts[0]), args)
+            return ("known", _known_name(k, text(parts[0]), args), args)
         case "not":
             return negation(read_formula(k, exactly(parts, 1)[0]))
         case "and":
@@ -124,6 +130,24 @@ def read_formula(k: Kernel, tree: Tree) -> Formula:
             var = _known_variable(k, exactly(parts, 2)[0])
             return exists(var, k.axis(var), read_formula(k, parts[1]), k.reals)
     raise Rejected(f"no such formula: {head}")
+
+
+def _known_name(k: Kernel, name: str, args: tuple[int, ...]) -> str:
+    """The name of an opaque predicate: a boolean input, or a fact about a class defined before.
+
+    A class that spoke of whether it is 0 itself would be no definition.
+    """
+    head, _, rest = name.partition(" ")
+    if head == "input":
+        return name
+    number_of = rest.removesuffix(" <= 0").removesuffix(" = 0") if head == "class" else rest
+    cls = k.classes.get(int(number_of)) if number_of.isdigit() else None
+    if head not in ("class", "nonzero") or cls is None:
+        raise Rejected(f"no such fact: {name}")
+    if [k.axis(v) for v in cls.slots] != [k.axis(v) for v in args]:
+        raise Rejected(f"{name} is read along other axes than the class has")
+    k.used.add(("class", int(number_of)))
+    return name
 
 
 def read_coef(k: Kernel, tree: Tree) -> Coef:
@@ -140,7 +164,10 @@ def read_coef(k: Kernel, tree: Tree) -> Coef:
 
 def read_term(k: Kernel, tree: Tree) -> Term:
     """`(term (bound) coefficient atom ...)`, its bound variables made new."""
-    return freshened(k, read_raw(k, tree))
+    term = freshened(k, read_raw(k, tree))
+    if not is_tidy(k, term):
+        raise Rejected("a term is not told in its plainest form")
+    return term
 
 
 def read_raw(k: Kernel, tree: Tree) -> Term:
@@ -148,9 +175,7 @@ def read_raw(k: Kernel, tree: Tree) -> Term:
     head, parts = split(tree, 3)
     if head != "term":
         raise Rejected(f"a term was due, not {head}")
-    bound = variables(parts[0])
-    if len(set(bound)) < len(bound):
-        raise Rejected("a term binds a variable twice")
+    bound = read_variables(k, parts[0])
     atoms: dict[Atom, Fraction] = {}
     for part in parts[2:]:
         put(atoms, *read_power(k, part))
@@ -165,6 +190,7 @@ def read_power(k: Kernel, tree: Tree) -> tuple[Atom, Fraction]:
     count = -1
     if base in CLASSES:
         count, rest = whole(rest[0]), rest[1:]
+        k.used.add(("class", count))
     if not rest:
         raise Rejected(f"{kind} {label} has no exponent")
     exponent, args = number(rest[0]), tuple(_known_variable(k, part) for part in rest[1:])
@@ -184,8 +210,8 @@ def _check_atom(k: Kernel, atom: Atom, base: str) -> None:
             raise Rejected(f"class {atom.number} is not defined before it is used")
         if [k.axis(v) for v in cls.slots] != [k.axis(v) for v in atom.args]:
             raise Rejected(f"class {atom.number} is read along other axes than it has")
-        if base != "fn" and len(cls.body) != 1:
-            raise Rejected(f"{base} has one argument")
+        if base != "fn" and (len(cls.body) != 1 or atom.label.removeprefix(f"{base} ")):
+            raise Rejected(f"{base} has one argument, and no label")
         return
     due = ARGUMENTS.get(base, -1)
     if due is not None and due != len(atom.args):

@@ -146,9 +146,7 @@ class Question:
         return any(var in self.bound for var in args)
 
     def _applied(self, name: str, args: tuple[Var, ...], sort: str) -> str:
-        symbol = f"|{name}|"
-        if "|" in name or "\\" in name:
-            raise Rejected(f"{name!r} cannot be written in SMT-LIB")
+        symbol = _symbol(name)
         due = f"(declare-fun {symbol} ({' '.join(['Int'] * len(args))}) {sort})"
         if self.declarations.setdefault(symbol, due) != due:
             raise Rejected(f"{name} is read with different numbers of indices")
@@ -156,7 +154,7 @@ class Question:
 
     def size(self, axis: str) -> str:
         """The size of an axis."""
-        name = f"|n {axis}|"
+        name = _symbol(f"n {axis}")
         if name in self.declarations:
             return name
         self.declarations[name] = f"(declare-const {name} Int)"
@@ -172,7 +170,7 @@ class Question:
         parameter = self.parameters.get(name)
         if parameter is None:
             raise Rejected(f"{name} is no parameter of the spec")
-        symbol, is_real = f"|p {name}|", not parameter.integer
+        symbol, is_real = _symbol(f"p {name}"), not parameter.integer
         if symbol not in self.declarations:
             sort = "Real" if is_real else "Int"
             self.declarations[symbol] = f"(declare-const {symbol} {sort})"
@@ -211,7 +209,14 @@ class Question:
         lines = ["(set-logic ALL)", *self.declarations.values()]
         lines += [f"(assert {fact})" for fact in self.facts]
         lines += [f"(assert {claim})" for claim in claims if claim != "true"]
-        return "\n".join([*lines, "(check-sat)"])
+        return " ".join([*lines, "(check-sat)"])
+
+
+def _symbol(name: str) -> str:
+    """A name as SMT-LIB quotes it."""
+    if "|" in name or "\\" in name:
+        raise Rejected(f"{name!r} cannot be written in SMT-LIB")
+    return f"|{name}|"
 
 
 def numeral(value: Fraction, is_real: bool) -> str:  # noqa: FBT001  a sort

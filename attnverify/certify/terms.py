@@ -36,6 +36,7 @@ UNITS = frozenset({"size", "number", "positive", "exp"})
 CLASSES = frozenset({"exp", "inv", "fn"})
 MOST_MATCHES = 24
 MOST_TERMS = 2_000
+MOST_POWER = 64
 FIRST_OWN = 1_000_000  # variables that the checker makes are numbered from here
 
 
@@ -98,6 +99,12 @@ class Kernel:
         if var not in self.axes:
             raise Rejected(f"v{var} has no axis")
         return self.axes[var]
+
+    def spoken(self, var: Var) -> Var:
+        """A variable that the certificate speaks of, and has declared."""
+        self.axis(var)
+        self.used.add(("variable", var))
+        return var
 
     def fresh(self, axis: str) -> Var:
         """A variable that nothing mentions yet."""
@@ -244,6 +251,8 @@ def multiply(k: Kernel, left: Poly, right: Poly) -> Poly:
 
 def power(k: Kernel, poly: Poly, exponent: int) -> Poly:
     """A polynomial to a whole power of at least 0."""
+    if exponent > MOST_POWER:
+        raise Rejected(f"a power of {exponent} is not multiplied out")
     result = constant(1)
     for _ in range(exponent):
         result = multiply(k, result, poly)
@@ -363,6 +372,11 @@ def equated(k: Kernel, formula: Formula) -> tuple[Var, Var] | None:
         return None
     pair = (one[2], other[2])
     return pair if k.axis(pair[0]) == k.axis(pair[1]) else None
+
+
+def is_tidy(k: Kernel, term: Term) -> bool:
+    """Whether a term has no delta to carry out and no idle sum to count."""
+    return _delta(k, term) is None and _idle(k, term) is None
 
 
 def _delta(k: Kernel, term: Term) -> list[Term] | None:

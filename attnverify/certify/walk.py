@@ -118,7 +118,7 @@ class Walker:
     def variable(self, axis: str) -> Var:
         """The next variable, which the certificate declares along the axis that it is due."""
         var = next(self.counter)
-        if self.k.axis(var) != axis:
+        if self.k.axis(self.k.spoken(var)) != axis:
             raise Rejected(f"v{var} is declared along {self.k.axis(var)}, and {axis} is due")
         return var
 
@@ -227,6 +227,7 @@ class Walker:
         if entry.tensor.kind == "bool":
             raise Rejected(f"the boolean {entry} is read as a number")
         label, args = self._reading(entry, env)
+        self.k.used.add(("opaque", name))
         kind = "int" if entry.tensor.kind == "int" else "x"
         return single(Atom(kind, label, -1, args))
 
@@ -366,10 +367,11 @@ class Walker:
         head, parts = split(self.values.next(), 2)
         if head != "compared":
             raise Rejected("a comparison of reals was due")
-        number, args = whole(parts[0]), tuple(map(variable, parts[1:]))
+        number, args = whole(parts[0]), tuple(self.k.spoken(variable(v)) for v in parts[1:])
         return self._opaque(op, number, args, add(self.k, one, scaled(other, -1)))
 
     def _opaque(self, op: str, number: int, args: tuple[Var, ...], due: Poly) -> Formula:
+        self.k.used.add(("class", number))
         cls = self.k.classes.get(number)
         if cls is None or [self.k.axis(v) for v in cls.slots] != [self.k.axis(v) for v in args]:
             raise Rejected(f"class {number} is not defined along the axes that it is read along")

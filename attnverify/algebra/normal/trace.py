@@ -34,7 +34,7 @@ def certificate_lines(ctx: Context, opaque: Iterable[str]) -> tuple[str, ...]:
     values = [writer.value(*parts) for parts in ctx.record.values]
     classes = writer.classes()
     axes = " ".join(_word(ctx.axes[var]) for var in writer.numbers)
-    head = [f"(variables {axes})"]
+    head = [f"(variables {axes})"] if axes else []
     if names := sorted(opaque):
         head.append(f"(opaque {' '.join(map(_word, names))})")
     return (*head, *classes, *values, *steps)
@@ -156,7 +156,8 @@ class _Writer:
             case "law":
                 number, args, cofactor = parts
                 self.pending.setdefault(number)
-                return f"(law {number} ({self.vars(args)}) {self.term(cofactor)})"
+                how = "nonzero" if self.ctx.classes[number].support is None else "positive"
+                return f"(law {number} {how} ({self.vars(args)}) {self.term(cofactor)})"
             case "restate":
                 return f"(restate {self.term(parts[0])} {self.coef(parts[1])})"
             case "count":
@@ -181,8 +182,7 @@ class _Writer:
                 collapses[number] = list(self._collapses(number))
                 cls = self.ctx.classes[number]
                 if cls.support_known and cls.support is not None:
-                    formula = self.formula(cls.support)
-                    supports[number] = f"(support {number} ({self.vars(cls.slots)}) {formula})"
+                    supports[number] = f"(support {number} {self.formula(cls.support)})"
         return [
             *(line for number in sorted(lines) for line in lines[number]),
             *(line for number in sorted(collapses) for line in collapses[number]),
