@@ -13,7 +13,8 @@ OTHERS = {
     "<=": "<", "<": "<=", "=": "<=", "and": "or", "or": "and", "true": "false", "false": "true",
     "exp": "inv", "inv": "exp", "fn": "inv", "x": "fn", "int": "x", "size": "positive",
     "law": "restate", "restate": "law", "value": "compared", "class": "twin", "known": "exists",
-    "exists": "known", "not": "and", "v": "n", "positive": "nonzero", "nonzero": "positive", "n": "p", "p": "n", "nz": "x", "pos": "size",
+    "exists": "known", "not": "and", "v": "n", "n": "p", "p": "n", "nz": "x", "pos": "size",
+    "positive": "nonzero", "nonzero": "positive",
 }  # fmt: skip
 TOKEN = re.compile(r"\|[^|]*\||[^\s()]+")
 
@@ -32,17 +33,20 @@ def corruptions(lines: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         for words, other in changed:
             yield f"line {place}, {words}", (*lines[:place], other, *lines[place + 1 :])
     questions = [n for n, line in enumerate(lines) if line.startswith(QUESTION)]
-    for one, other in pairwise(questions):
+    for first, second in pairwise(questions):
         kept = list(lines)
-        kept[one] = kept[other]
-        yield f"question {one} is question {other}", tuple(kept)
+        kept[first] = kept[second]
+        yield f"question {first} is question {second}", tuple(kept)
 
 
 def _tokens(line: str, declared: Sequence[str]) -> Iterator[tuple[str, str]]:
     for found in TOKEN.finditer(line):
         word = found.group()
         for other in _others(word, declared):
-            yield f"{word} is {other} in {line[:60]}", line[: found.start()] + other + line[found.end() :]
+            yield (
+                f"{word} is {other} in {line[:60]}",
+                line[: found.start()] + other + line[found.end() :],
+            )
 
 
 def _others(word: str, declared: Sequence[str]) -> Iterator[str]:
@@ -73,7 +77,10 @@ def _questions(line: str) -> Iterator[tuple[str, str]]:
     for found in re.finditer(r"(?<= )\d+(?=[ )])|<=|\bdistinct\b|\band\b", line):
         word = found.group()
         other = {"<=": "<", "distinct": "=", "and": "or"}.get(word) or str(int(word) + 1)
-        yield f"{word} is {other} in a question", line[: found.start()] + other + line[found.end() :]
+        yield (
+            f"{word} is {other} in a question",
+            line[: found.start()] + other + line[found.end() :],
+        )
     starts = [found.start() for found in re.finditer(r"\(assert |\(check-sat\)", line)]
     for start, end in pairwise(starts):
         yield "an assertion is gone from a question", line[:start] + line[end:]

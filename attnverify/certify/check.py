@@ -2,9 +2,9 @@
 
 The claim is that left - right is a sum of instances of laws, each of which is 0 by itself:
 
-    class Z, cofactor F     sum of F (Z inv(Z) - [Z != 0]), [Z != 0] where a sum is positive or opaque
-    restatement             one term with two coefficients that z3 sees to be equal
-    count                   sum over v of [first <= v <= last], less last - first + 1
+    law      a sum of F (Z inv(Z) - [Z != 0]), for a class Z and a cofactor F
+    restate  a term less the same term with a coefficient that z3 sees to be equal
+    count    a sum of F (sum over v of [first <= v <= last] - (last - first + 1))
 
 Both sides are read from the statement by the checker itself.
 """
@@ -13,67 +13,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import count
 from typing import Any
 
 from attnverify.algebra.terms import Index
-from attnverify.certify.equal import holds, never_negative, opaque_nonzero, positive, remaining
+from attnverify.certify.equal import never_negative, remaining
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import (
-    Form,
-    Formula,
-    below,
-    conjunction,
-    disjunction,
-    exists,
-    form,
-    negation,
-    plus,
-    renamed,
-    variables,
-)
-from attnverify.certify.functions import body_at, check_collapse, check_support, check_twin
-from attnverify.certify.lines import Tree, exactly, items, quoted, read, split, text, variable, whole
-from attnverify.certify.parse import (
-    read_coef,
-    read_form,
-    read_formula,
-    read_poly,
-    read_power,
-    read_raw,
-    read_variables,
-)
+from attnverify.certify.formulas import Formula, Var, exists, renamed, variables
+from attnverify.certify.functions import check_collapse, check_support, check_twin
+from attnverify.certify.laws import LAWS
+from attnverify.certify.lines import Tree, exactly, items, quoted, read, split, text, whole
+from attnverify.certify.parse import read_formula, read_poly, read_power, read_variables
 from attnverify.certify.query import Asker
 from attnverify.certify.terms import (
     FIRST_OWN,
-    Atom,
     Class,
     Kernel,
     Poly,
-    Term,
-    Var,
     add,
     bind,
-    coef_sum,
-    coef_variables,
     free,
-    freshened,
-    indicator,
     instantiated,
-    is_tidy,
-    multiply,
     pattern,
-    renamed_coef,
     scaled,
-    single,
 )
-from attnverify.certify.walk import Env, Spot, Values, Walker, integral
+from attnverify.certify.walk import Env, Spot, Values, Walker
 from attnverify.equations import Equation
 from attnverify.statement import Relabel, Sees, Statement
 
 QUESTION = "(set-logic"
-ONE_POWER = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +76,9 @@ def check(
         raise Rejected(f"a line is malformed: {fault!r}") from fault
     except Rejected as reason:
         if asker.missing:
-            raise Rejected(f"{reason}; it keeps no answer to {asker.missing} of z3's questions") from None
+            raise Rejected(
+                f"{reason}; it keeps no answer to {asker.missing} of z3's questions"
+            ) from None
         raise
     if not asking and kept != frozenset(found.questions):
         raise Rejected("a question is kept that no step needs")
@@ -154,9 +124,7 @@ class _Check:
         if self.values.taken != len(self.values.rows):
             raise Rejected("a value is claimed that stands nowhere")
         self._settle(left, right)
-        used = [
-            n for n in range(len(trees)) if n not in self.keys or self.keys[n] in self.k.used
-        ]
+        used = [n for n in range(len(trees)) if n not in self.keys or self.keys[n] in self.k.used]
         needed = (self._trimmed(trees[n], self.lines[n]) for n in used)
         perhaps = (
             self.lines[n]
@@ -314,9 +282,8 @@ class _Check:
             left = self._whole_sum(left)
         first, second = (right, left) if kind == "bound" else (left, right)
         rest = add(self.k, first, scaled(second, -1))
-        rules = {"law": self._law, "restate": self._restate, "count": self._count}
         for head, parts in self.steps:
-            rest = add(self.k, rest, scaled(rules[head](parts), -1))
+            rest = add(self.k, rest, scaled(LAWS[head](self.k, parts), -1))
         rest = remaining(self.k, rest)
         if kind in ("sign", "bound"):
             rest = tuple(term for term in rest if not never_negative(self.k, term))
@@ -336,116 +303,6 @@ class _Check:
         other = self.k.fresh(self.k.axis(var))
         return bind(self.k, instantiated(self.k, left, {var: other}), other)
 
-    def _law(self, parts: tuple[Tree, ...]) -> Poly:
-        """The sum of F (Z inv(Z) - [Z != 0]), which is 0."""
-        number_tree, how, args_tree, term = exactly(parts, 4)
-        raw = read_raw(self.k, term)
-        number_of = whole(number_tree)
-        told = tuple(self.k.spoken(variable(tree)) for tree in items(args_tree))
-        own = {var: self.k.fresh(self.k.axis(var)) for var in raw.bound}
-        args = tuple(own.get(var, var) for var in told)
-        inv = Atom("inv", "", number_of, args)
-        self.k.used.add(("class", number_of))
-        cls = self.k.classes.get(number_of)
-        if cls is None or [self.k.axis(v) for v in cls.slots] != [self.k.axis(v) for v in args]:
-            raise Rejected(f"class {number_of} is not defined along these axes")
-        if not is_tidy(self.k, raw._replace(atoms={**raw.atoms, inv._replace(args=told): ONE_POWER})):
-            raise Rejected("a cofactor is not told in its plainest form")
-        if len(cls.body) != 1:
-            raise Rejected("inv has one argument")
-        product = multiply(self.k, body_at(self.k, inv), single(self.k.canonical(inv)))
-        rules = {"positive": positive, "nonzero": opaque_nonzero}
-        if text(how) not in rules:
-            raise Rejected(f"no such way to say that a class is not 0: {how}")
-        support = indicator(rules[text(how)](self.k, number_of, args))
-        law = add(self.k, product, scaled((Term((), {}, support),), -1))
-        cofactor = Term((), raw.atoms, raw.coef)
-        free_cofactor = instantiated(self.k, (cofactor,), own)
-        return bind(self.k, multiply(self.k, free_cofactor, law), *own.values())
-
-    def _restate(self, parts: tuple[Tree, ...]) -> Poly:
-        """A term less the same with another coefficient, where the two are equal."""
-        term, coef_tree = exactly(parts, 2)
-        raw = read_raw(self.k, term)
-        other = read_coef(self.k, coef_tree)
-        one, two = freshened(self.k, raw), freshened(self.k, Term(raw.bound, raw.atoms, other))
-        minus = scaled((two,), -1)
-        if remaining(self.k, (_joined(self.k, one, minus[0]),)):
-            raise Rejected("a coefficient is not seen to be equal to what it is restated as")
-        return add(self.k, (one,), minus)
-
-    def _count(self, parts: tuple[Tree, ...]) -> Poly:
-        """The sum of a term over a variable between bounds, less the term times their distance."""
-        var_tree, where_tree, term, case_tree = exactly(parts, 4)
-        k = self.k
-        raw, var = read_raw(k, term), k.spoken(variable(var_tree))
-        where = read_formula(k, where_tree)
-        atoms = {v for atom in raw.atoms for v in atom.args}
-        if var in atoms | set(raw.bound) | coef_variables(raw.coef):
-            raise Rejected("what is counted stands in the term too")
-        counted: Poly = ()
-        cases: list[Formula] = []
-        for row in items(case_tree):
-            case, first, last = exactly(items(row), 3)
-            found = read_formula(k, case)
-            low, high = read_form(k, first), read_form(k, last)
-            if not (integral(low, k) and integral(high, k)):
-                raise Rejected("a bound of a count is no whole number")
-            self._check_case(var, where, found, (low, high))
-            cases.append(found)
-            length = plus(plus(high, low, -1), form({}, 1))
-            walker = Walker(k, {}, frozenset(), frozenset(), Values([]), count())
-            counted = add(
-                k, counted, multiply(k, ((Term((), {}, indicator(found))),), walker.numbers(length))
-            )
-        if not holds(k, disjunction(cases), [where]):
-            raise Rejected("a position is counted in no case")
-        for n, one in enumerate(cases):
-            for other in cases[:n]:
-                if not holds(k, negation(conjunction([one, other]))):
-                    raise Rejected("two cases of a count meet")
-        own = {v: k.fresh(k.axis(v)) for v in raw.bound}
-        cofactor = instantiated(k, (Term((), raw.atoms, raw.coef),), own)
-        mask = Term((), {}, renamed_coef(k, indicator(where), own))
-        summed = bind(k, multiply(k, cofactor, (mask,)), var, *own.values())
-        moved = instantiated(k, counted, own)
-        return add(k, summed, scaled(bind(k, multiply(k, cofactor, moved), *own.values()), -1))
-
-    def _check_case(self, var: Var, where: Formula, case: Formula, bounds: tuple[Form, Form]) -> None:
-        """In a case the positions that are counted are exactly those between the bounds."""
-        k, (low, high) = self.k, bounds
-        inside = form({("v", "", var): Fraction(1)})
-        seen = set(variables(case)) | {v for b in bounds for v in variables(("le", b))}
-        if var in seen:
-            raise Rejected("a case of a count depends on what is counted")
-        between = conjunction(
-            [below(plus(low, inside, -1), k.reals), below(plus(inside, high, -1), k.reals)]
-        )
-        size = form({("n", k.axis(var)): Fraction(1)}, -1)
-        fits = conjunction(
-            [
-                below(plus(form({}), low, -1), k.reals),
-                below(plus(high, size, -1), k.reals),
-                below(plus(plus(low, high, -1), form({}, -1)), k.reals),
-            ]
-        )
-        rights = (
-            (between, [case, where]), (where, [case, between]), (fits, [case]),
-        )  # fmt: skip
-        if not all(holds(k, then, given) for then, given in rights):
-            raise Rejected("a case of a count has other bounds")
-
-
-def scaled_form(low: Form) -> Form:
-    """A form with the other sign."""
-    return plus(form({}), low, -1)
-
-
-def _joined(k: Kernel, one: Term, other: Term) -> Term:
-    """The sum of two terms that differ in the names of what they bind and in their coefficients."""
-    names = dict(zip(other.bound, one.bound, strict=True))
-    return Term(one.bound, one.atoms, coef_sum(one.coef, renamed_coef(k, other.coef, names)))
-
 
 def _relabelled(spot: Spot, relabel: Relabel, index: str, *, right: bool) -> Spot:
     """Where a free index of a relabelled axis stands on one side.
@@ -458,4 +315,3 @@ def _relabelled(spot: Spot, relabel: Relabel, index: str, *, right: bool) -> Spo
     if relabel.bijection:
         return Spot(spot.var, f"{relabel.name}^-1", "") if right else spot
     return Spot(spot.var, "", relabel.name) if right else Spot(spot.var, relabel.name)
-

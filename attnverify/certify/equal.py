@@ -1,4 +1,4 @@
-"""When a polynomial is 0, and when it is never negative: what the checker sees by itself or by z3."""
+"""When a polynomial is 0, and when it is never negative, as the checker sees it, with z3."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from attnverify.certify.formulas import (
     TRUE,
     Form,
     Formula,
+    Key,
     conjunction,
+    factors,
     form,
     negation,
     renamed,
     times,
+    whole_valued,
 )
 from attnverify.certify.query import Question
 from attnverify.certify.terms import (
@@ -29,9 +32,12 @@ from attnverify.certify.terms import (
     Term,
     add,
     coef_sum,
+    constant,
     matches,
+    multiply,
     renamed_coef,
     scaled,
+    single,
 )
 
 # Functions of the list that are never negative.
@@ -94,8 +100,10 @@ def _support(cls: Class, args: tuple[int, ...], k: Kernel) -> Formula:
 
 def known(k: Kernel, term: Term) -> list[Formula]:
     """What holds wherever a term is not 0: what it divides by is not 0."""
-    found = [nonzero(k, a.number, a.args) for a, e in term.atoms.items() if a.kind == "inv" and e > 0]
-    return sorted({f: None for f in found}, key=repr)
+    found = [
+        nonzero(k, a.number, a.args) for a, e in term.atoms.items() if a.kind == "inv" and e > 0
+    ]
+    return sorted(set(found), key=repr)
 
 
 def remaining(k: Kernel, poly: Poly) -> Poly:
@@ -136,7 +144,7 @@ def _vanishes(k: Kernel, term: Term) -> bool:
 
 
 def _mean(k: Kernel, term: Term) -> Coef:
-    """The mean of a coefficient over renamings of bound variables that leave the atoms as they are."""
+    """The mean of a coefficient over renamings of bound variables that leave the atoms alone."""
     names = list(islice(matches(k, term, term), MOST_MATCHES))
     total: Coef = {}
     for mapping in names:
@@ -174,6 +182,37 @@ def atom_form(atom: Atom) -> Form:
         case "int":
             return form({("i", atom.label, atom.args): Fraction(1)})
     return form({("p", atom.label): Fraction(1)})
+
+
+def form_poly(k: Kernel, found: Form) -> Poly:
+    """A form as a polynomial."""
+    result = constant(found.const)
+    for key, value in found.terms:
+        part = constant(value)
+        for factor in factors(key):
+            part = multiply(k, part, single(_number(k, factor)))
+        result = add(k, result, part)
+    return result
+
+
+def _number(k: Kernel, key: Key) -> Atom:
+    match key[0]:
+        case "v":
+            return Atom("pos", key[1], -1, (key[2],))
+        case "n":
+            return Atom("size", key[1], -1, ())
+        case "p":
+            kind = "positive" if k.parameters[key[1]].positive else "parameter"
+            return Atom(kind, key[1], -1, ())
+        case "i":
+            return Atom("int", key[1], -1, key[2])
+    raise Rejected("a whole part stands outside a comparison")
+
+
+def integral(found: Form, k: Kernel) -> bool:
+    """Whether a form is a whole number by its keys and coefficients."""
+    values = [found.const, *(value for _, value in found.terms)]
+    return whole_valued(found, k.reals) and all(value.denominator == 1 for value in values)
 
 
 def never_negative(k: Kernel, term: Term) -> bool:

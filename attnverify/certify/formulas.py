@@ -37,7 +37,9 @@ class Form(NamedTuple):
 
 def form(terms: Mapping[Key, Fraction], const: Fraction | int = 0) -> Form:
     """A form, its keys in order."""
-    kept = sorted(((key, value) for key, value in terms.items() if value), key=lambda row: repr(row[0]))
+    kept = sorted(
+        ((key, value) for key, value in terms.items() if value), key=lambda row: repr(row[0])
+    )
     return Form(tuple(kept), Fraction(const))
 
 
@@ -129,7 +131,7 @@ def whole_valued(found: Form, reals: Reals) -> bool:
 
 
 def _lowest(found: Form) -> Form:
-    """A positive multiple of a form whose coefficients (the constant apart) are coprime integers."""
+    """A positive multiple of a form, its coefficients (not the constant) coprime integers."""
     bottom = lcm(*(value.denominator for _, value in found.terms))
     top = gcd(*(int(value * bottom) for _, value in found.terms))
     return scaled(found, Fraction(bottom, top))
@@ -149,7 +151,11 @@ def below(found: Form, reals: Reals, *, strict: bool = False) -> Formula:
         return ("lt" if strict else "le", found)
     # sum <= -const over whole numbers; for <, sum <= ceil(-const) - 1
     bound = -found.const
-    most = -((-bound.numerator) // bound.denominator) - 1 if strict else bound.numerator // bound.denominator
+    most = (
+        -((-bound.numerator) // bound.denominator) - 1
+        if strict
+        else bound.numerator // bound.denominator
+    )
     return ("le", Form(found.terms, Fraction(-most)))
 
 

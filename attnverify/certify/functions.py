@@ -89,7 +89,7 @@ def _is_exp(k: Kernel, argument: Poly, claimed: Poly) -> bool:
 
 
 def _is_inverse(k: Kernel, argument: Poly, claimed: Poly) -> bool:
-    """inv is its own inverse: one of the two sides is a product, whose inverse is multiplied out."""
+    """One of the two sides is a product, whose inverse is the other: inv inv is nothing."""
     for one, other in ((claimed, argument), (argument, claimed)):
         if not one or not other:
             return equal(k, one, other)
@@ -177,7 +177,7 @@ def _is_function(k: Kernel, name: str, arguments: tuple[Poly, ...], claimed: Pol
     if term is None or term.coef != ONE or len(term.atoms) != 1:
         return False
     ((atom, exponent),) = term.atoms.items()
-    if (atom.kind, atom.label, exponent) != ("fn", name, 1):
+    if (atom.kind, atom.label) != ("fn", name) or exponent != 1:
         return False
     count = len(k.classes[atom.number].body)
     bodies = [body_at(k, atom, place) for place in range(count)]
@@ -263,10 +263,9 @@ def _coef_positive(coef: Coef) -> Formula:
         return rows[0][0] if rows[0][1].const > 0 else FALSE
     if len(rows) > MOST_CASES:
         raise Rejected("a coefficient has too many cases")
-    cases = []
-    for truths in product((True, False), repeat=len(rows)):
-        if sum(f.const for (_, f), yes in zip(rows, truths, strict=True) if yes) > 0:
-            cases.append(
-                conjunction(w if yes else negation(w) for (w, _), yes in zip(rows, truths, strict=True))
-            )
+    cases = (
+        conjunction(w if yes else negation(w) for (w, _), yes in zip(rows, truths, strict=True))
+        for truths in product((True, False), repeat=len(rows))
+        if sum(f.const for (_, f), yes in zip(rows, truths, strict=True) if yes) > 0
+    )
     return disjunction(cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from attnverify.certify.equal import integral
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     FALSE,
@@ -19,7 +20,6 @@ from attnverify.certify.formulas import (
     negation,
     plus,
     product,
-    whole_valued,
     zero,
 )
 from attnverify.certify.lines import (
@@ -49,7 +49,17 @@ from attnverify.certify.terms import (
 )
 
 # Atoms that no class defines: kind, and how many arguments where that is fixed.
-ARGUMENTS = {"x": None, "int": None, "pos": 1, "size": 0, "number": 0, "positive": 0, "parameter": 0}
+ARGUMENTS = {
+    "x": None,
+    "int": None,
+    "pos": 1,
+    "size": 0,
+    "number": 0,
+    "positive": 0,
+    "parameter": 0,
+}
+
+CONSTANTS = ("constant pi", "constant E")
 
 
 def read_form(k: Kernel, tree: Tree) -> Form:
@@ -82,9 +92,7 @@ def read_key(k: Kernel, tree: Tree) -> Key:
             return (head, text(parts[0]), tuple(_known_variable(k, part) for part in parts[1:]))
         case "d":
             inside, divisor = read_form(k, parts[0]), whole(exactly(parts, 2)[1])
-            values = [inside.const, *(value for _, value in inside.terms)]
-            integral = whole_valued(inside, k.reals) and all(v.denominator == 1 for v in values)
-            if divisor < 1 or not integral:
+            if divisor < 1 or not integral(inside, k):
                 raise Rejected("a whole part divides a whole number by a positive one")
             return ("d", inside, divisor)
         case "m":
@@ -216,13 +224,10 @@ def _check_atom(k: Kernel, atom: Atom, base: str) -> None:
     due = ARGUMENTS.get(base, -1)
     if due is not None and due != len(atom.args):
         raise Rejected(f"no such factor: {atom.kind} {atom.label} of {len(atom.args)} variables")
-    if base in ("positive", "parameter") and not atom.label.startswith("constant "):
+    if base in ("positive", "parameter") and not (base == "positive" and atom.label in CONSTANTS):
         parameter = k.parameters.get(atom.label)
         if parameter is None or (base == "positive") != parameter.positive:
             raise Rejected(f"{atom.label} is no {base} of the spec")
-    if base == "positive" and atom.label.startswith("constant "):
-        if atom.label not in ("constant pi", "constant E"):
-            raise Rejected(f"{atom.label} is not known to be positive")
     if base == "number" and not _is_prime(atom.label):
         raise Rejected(f"{atom.label} is no prime number")
 

@@ -178,28 +178,35 @@ class Question:
             limits = (("<=", parameter.le), ("<", parameter.lt))
             for sign, bound in bounds:
                 if bound is not None:
-                    self.facts[f"({sign} {_bound(bound, is_real)} {_real(symbol, bound, is_real)})"] = None
+                    self.facts[
+                        f"({sign} {_bound(bound, is_real)} {_real(symbol, bound, is_real)})"
+                    ] = None
             for sign, bound in limits:
                 if bound is not None:
-                    self.facts[f"({sign} {_real(symbol, bound, is_real)} {_bound(bound, is_real)})"] = None
+                    self.facts[
+                        f"({sign} {_real(symbol, bound, is_real)} {_bound(bound, is_real)})"
+                    ] = None
             if parameter.multiple_of is not None and not is_real:
                 self.facts[f"(= 0 (mod {symbol} {parameter.multiple_of}))"] = None
         return symbol, is_real
 
     def total(self, rows: Rows) -> tuple[str, bool]:
         """The sum of forms times indicators; its scale is no matter, its sign is."""
-        scale = lcm(
-            *(v.denominator for _, f in rows for v in (f.const, *(q for _, q in f.terms)))
-        )
+        scale = lcm(*(v.denominator for _, f in rows for v in (f.const, *(q for _, q in f.terms))))
         parts = [
-            (self.formula(where), *self.form(Form(tuple((k, q * scale) for k, q in f.terms), f.const * scale)))
+            (
+                self.formula(where),
+                *self.form(Form(tuple((k, q * scale) for k, q in f.terms), f.const * scale)),
+            )
             for where, f in rows
         ]
         is_real = any(real for _, _, real in parts)
         texts = []
         for where, body, real in parts:
             whole = body if real or not is_real else f"(to_real {body})"
-            texts.append(whole if where == "true" else f"(ite {where} {whole} {'0.0' if is_real else '0'})")
+            texts.append(
+                whole if where == "true" else f"(ite {where} {whole} {'0.0' if is_real else '0'})"
+            )
         texts.append("0.0" if is_real else "0")
         return f"(+ {' '.join(texts)})", is_real
 

@@ -83,9 +83,9 @@ class Kernel:
     asker: Asker
     axes: dict[Var, str] = field(default_factory=dict)
     classes: dict[int, Class] = field(default_factory=dict)
-    collapses: dict[tuple[str, str, int, tuple[int, ...], Fraction], tuple[tuple[Var, ...], Poly]] = field(
-        default_factory=dict
-    )
+    collapses: dict[
+        tuple[str, str, int, tuple[int, ...], Fraction], tuple[tuple[Var, ...], Poly]
+    ] = field(default_factory=dict)
     hypotheses: tuple[Formula, ...] = ()
     bijections: frozenset[str] = frozenset()
     made: int = FIRST_OWN
@@ -219,7 +219,9 @@ def single(atom: Atom, exponent: Fraction | int = 1) -> Poly:
 
 def scaled(poly: Poly, factor: Fraction | int) -> Poly:
     """A polynomial times a number."""
-    return tuple(Term(t.bound, t.atoms, {c: q * factor for c, q in t.coef.items()}) for t in poly if factor)
+    return tuple(
+        Term(t.bound, t.atoms, {c: q * factor for c, q in t.coef.items()}) for t in poly if factor
+    )
 
 
 def freshened(k: Kernel, term: Term) -> Term:
@@ -233,7 +235,9 @@ def _renamed_bound(k: Kernel, term: Term, names: Names) -> Term:
     for atom, exponent in term.atoms.items():
         moved = atom._replace(args=tuple(names.get(arg, arg) for arg in atom.args))
         put(atoms, k.canonical(moved), exponent)
-    return Term(tuple(names.get(v, v) for v in term.bound), atoms, renamed_coef(k, term.coef, names))
+    return Term(
+        tuple(names.get(v, v) for v in term.bound), atoms, renamed_coef(k, term.coef, names)
+    )
 
 
 def multiply(k: Kernel, left: Poly, right: Poly) -> Poly:
@@ -245,7 +249,9 @@ def multiply(k: Kernel, left: Poly, right: Poly) -> Poly:
             atoms = dict(first.atoms)
             for atom, exponent in second.atoms.items():
                 put(atoms, atom, exponent)
-            terms.append(Term(first.bound + second.bound, atoms, coef_product(first.coef, second.coef)))
+            terms.append(
+                Term(first.bound + second.bound, atoms, coef_product(first.coef, second.coef))
+            )
     return tidied(k, terms)
 
 
@@ -403,7 +409,9 @@ def _delta(k: Kernel, term: Term) -> list[Term] | None:
 
 
 def _mentions(term: Term, conj: Conj, var: Var) -> bool:
-    return any(var in atom.args for atom in term.atoms) or any(var in set(variables(f)) for f in conj)
+    return any(var in atom.args for atom in term.atoms) or any(
+        var in set(variables(f)) for f in conj
+    )
 
 
 def _idle(k: Kernel, term: Term) -> list[Term] | None:
@@ -453,7 +461,11 @@ def matches(k: Kernel, left: Term, right: Term) -> Iterator[dict[Var, Var]]:
 
 
 def _matched(
-    k: Kernel, pair: tuple[Term, Term], rest: list[Atom], taken: frozenset[Atom], names: dict[Var, Var]
+    k: Kernel,
+    pair: tuple[Term, Term],
+    rest: list[Atom],
+    taken: frozenset[Atom],
+    names: dict[Var, Var],
 ) -> Iterator[dict[Var, Var]]:
     left, right = pair
     if not rest:

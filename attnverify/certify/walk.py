@@ -31,7 +31,7 @@ from attnverify.algebra.terms import (
     symbol_axis,
     symbol_index,
 )
-from attnverify.certify.equal import equal
+from attnverify.certify.equal import equal, form_poly, integral
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     FALSE,
@@ -39,16 +39,15 @@ from attnverify.certify.formulas import (
     Form,
     Formula,
     Key,
+    Var,
     below,
     conjunction,
     disjunction,
-    factors,
     form,
     negation,
     plus,
     position,
     times,
-    whole_valued,
     zero,
 )
 from attnverify.certify.functions import body_at, check_value, checked_inverse
@@ -59,7 +58,6 @@ from attnverify.certify.terms import (
     Kernel,
     Poly,
     Term,
-    Var,
     add,
     bind,
     constant,
@@ -274,7 +272,7 @@ class Walker:
         if value.is_Rational:
             return constant(Fraction(int(value.p), int(value.q)))
         if value.is_Symbol:
-            return self.numbers(self._symbol(value, names))
+            return form_poly(self.k, self._symbol(value, names))
         if value.is_Add or value.is_Mul:
             parts = [self._scalar(part, names) for part in value.args]
             result = constant(0) if value.is_Add else constant(1)
@@ -297,29 +295,6 @@ class Walker:
         if symbol.name in self.k.parameters:
             return form({("p", symbol.name): Fraction(1)})
         raise Rejected(f"{symbol.name} is neither an index in reach, a size nor a parameter")
-
-    def numbers(self, found: Form) -> Poly:
-        """A form as a polynomial."""
-        result = constant(found.const)
-        for key, value in found.terms:
-            part = constant(value)
-            for factor in factors(key):
-                part = multiply(self.k, part, single(self._number(factor)))
-            result = add(self.k, result, part)
-        return result
-
-    def _number(self, key: Key) -> Atom:
-        match key[0]:
-            case "v":
-                return Atom("pos", key[1], -1, (key[2],))
-            case "n":
-                return Atom("size", key[1], -1, ())
-            case "p":
-                positive = self.k.parameters[key[1]].positive
-                return Atom("positive" if positive else "parameter", key[1], -1, ())
-            case "i":
-                return Atom("int", key[1], -1, key[2])
-        raise Rejected("a whole part stands outside a comparison")
 
     # ---- predicates
 
@@ -429,12 +404,6 @@ class Walker:
             elif symbol_index(symbol) is not None:
                 raise Rejected(f"nothing binds the index {symbol}")
         return ("o", str(value.xreplace(slots)), tuple(args))
-
-
-def integral(found: Form, k: Kernel) -> bool:
-    """Whether a form is a whole number by its keys and coefficients."""
-    values = [found.const, *(value for _, value in found.terms)]
-    return whole_valued(found, k.reals) and all(value.denominator == 1 for value in values)
 
 
 def _joined(found: list[Form | None], *, adds: bool) -> Form | None:

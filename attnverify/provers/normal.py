@@ -231,9 +231,7 @@ class _Proof:
         if frontier := self._frontier():
             words = (*words, f"{', '.join(sorted(frontier))} taken as any arrays")
         lines = certificate_lines(self.ctx, self.opaque)
-        return Outcome(
-            proved=True, certificate=words, lines=lines, queries=self.ctx.decider.asked
-        )
+        return Outcome(proved=True, certificate=words, lines=lines, queries=self.ctx.decider.asked)
 
     def _frontier(self) -> set[str]:
         """The names taken as any arrays that the proof met."""

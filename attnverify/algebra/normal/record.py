@@ -17,8 +17,8 @@ class Record:
 
     `walk` holds the variables made for indices in the order in which expressions are read, `values`
     what functions of their arguments are, in the same order; `collapses` what classes are where two
-    of their arguments are one; `steps` the laws by which left - right goes away; `split` the product
-    that was inverted last, and the inverse of what else there was.
+    of their arguments are one; `steps` the laws by which left - right goes away. `split` is the
+    product that was inverted last, and the inverse of what else there was.
     """
 
     walk: list[Var] = field(default_factory=list)
