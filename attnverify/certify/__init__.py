@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 from attnverify.certify.check import Checked, check
 from attnverify.certify.errors import Rejected
@@ -60,7 +61,7 @@ def told(statement: Statement, words: Sequence[str], lines: Sequence[str]) -> tu
 def parts(certificate: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The parts that a verdict's certificate has, one for each statement that was proved."""
     starts = [n for n, line in enumerate(certificate) if line.startswith(HEAD)]
-    for start, end in zip(starts, [*starts[1:], len(certificate)], strict=True):
+    for start, end in pairwise([*starts, len(certificate)]):
         yield tuple(certificate[start:end])
 
 

@@ -21,22 +21,12 @@ from attnverify.certify.equal import never_negative, remaining
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import Formula, Var, exists, renamed, variables
 from attnverify.certify.functions import check_collapse, check_support, check_twin
+from attnverify.certify.kernel import FIRST_OWN, Class, Kernel, Poly
 from attnverify.certify.laws import LAWS
 from attnverify.certify.lines import Tree, exactly, items, quoted, read, split, text, whole
 from attnverify.certify.parse import read_formula, read_poly, read_power, read_variables
 from attnverify.certify.query import Asker
-from attnverify.certify.terms import (
-    FIRST_OWN,
-    Class,
-    Kernel,
-    Poly,
-    add,
-    bind,
-    free,
-    instantiated,
-    pattern,
-    scaled,
-)
+from attnverify.certify.terms import add, bind, free, instantiated, pattern, scaled
 from attnverify.certify.walk import Env, Spot, Values, Walker
 from attnverify.equations import Equation
 from attnverify.statement import Relabel, Sees, Statement

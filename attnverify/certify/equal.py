@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import islice
 
+from attnverify.certify.coefs import coef_sum, renamed_coef
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     TRUE,
@@ -20,25 +21,9 @@ from attnverify.certify.formulas import (
     times,
     whole_valued,
 )
+from attnverify.certify.kernel import MOST_MATCHES, UNITS, Atom, Class, Coef, Kernel, Poly, Term
 from attnverify.certify.query import Question
-from attnverify.certify.terms import (
-    MOST_MATCHES,
-    UNITS,
-    Atom,
-    Class,
-    Coef,
-    Kernel,
-    Poly,
-    Term,
-    add,
-    coef_sum,
-    constant,
-    matches,
-    multiply,
-    renamed_coef,
-    scaled,
-    single,
-)
+from attnverify.certify.terms import add, constant, matches, multiply, scaled, single
 
 # Functions of the list that are never negative.
 NEVER_NEGATIVE = frozenset({"relu", "absolute", "root 2", "root 4"})

@@ -11,27 +11,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
 
+from attnverify.certify.coefs import coef_product, coef_sum
 from attnverify.certify.equal import equal, holds, never_negative, opaque_nonzero, positive, rows_of
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import FALSE, Formula, conjunction, disjunction, exists, negation
-from attnverify.certify.terms import (
-    ONE,
-    UNITS,
-    Atom,
-    Coef,
-    Kernel,
-    Poly,
-    Term,
-    add,
-    coef_product,
-    coef_sum,
-    constant,
-    instantiated,
-    multiply,
-    power,
-    scaled,
-    single,
-)
+from attnverify.certify.kernel import ONE, UNITS, Atom, Coef, Kernel, Poly, Term
+from attnverify.certify.terms import add, constant, instantiated, multiply, power, scaled, single
 
 MOST_CASES = 6  # conjunctions of a coefficient that is taken case by case
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
+from attnverify.certify.coefs import coef_sum, coef_variables, indicator, renamed_coef
 from attnverify.certify.equal import (
     form_poly,
     holds,
@@ -29,23 +30,16 @@ from attnverify.certify.formulas import (
     variables,
 )
 from attnverify.certify.functions import body_at
+from attnverify.certify.kernel import Atom, Kernel, Poly, Term
 from attnverify.certify.lines import Tree, exactly, items, text, variable, whole
 from attnverify.certify.parse import read_coef, read_form, read_formula, read_raw
 from attnverify.certify.terms import (
-    Atom,
-    Kernel,
-    Poly,
-    Term,
     add,
     bind,
-    coef_sum,
-    coef_variables,
     freshened,
-    indicator,
     instantiated,
     is_tidy,
     multiply,
-    renamed_coef,
     scaled,
     single,
 )

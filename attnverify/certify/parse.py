@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from attnverify.certify.coefs import coef_product, coef_sum, indicator
 from attnverify.certify.equal import integral
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
@@ -22,6 +23,7 @@ from attnverify.certify.formulas import (
     product,
     zero,
 )
+from attnverify.certify.kernel import CLASSES, UNITS, Atom, Coef, Kernel, Poly, Term
 from attnverify.certify.lines import (
     Tree,
     exactly,
@@ -32,21 +34,7 @@ from attnverify.certify.lines import (
     variable,
     whole,
 )
-from attnverify.certify.terms import (
-    CLASSES,
-    UNITS,
-    Atom,
-    Coef,
-    Kernel,
-    Poly,
-    Term,
-    coef_product,
-    coef_sum,
-    freshened,
-    indicator,
-    is_tidy,
-    put,
-)
+from attnverify.certify.terms import freshened, is_tidy, put
 
 # Atoms that no class defines: kind, and how many arguments where that is fixed.
 ARGUMENTS = {

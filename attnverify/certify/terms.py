@@ -1,187 +1,27 @@
-"""Sums of products as the checker writes them, and their arithmetic.
-
-A term is a sum over `bound` of a coefficient times powers of atoms; a coefficient is a rational
-combination of conjunctions of formulas, over all variables of the term. A class is a function of
-its slots: `exp`, `inv` (0 at 0) or `fn` (about which nothing else is known) of polynomials.
-"""
+"""Sums of products: arithmetic, and like terms collected up to the names of what they bind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import permutations
-from typing import NamedTuple, TypeAlias
 
-from attnverify.algebra.terms import Axis, Parameter
+from attnverify.certify.coefs import coef_product, coef_sum, coef_variables, renamed_coef
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import (
-    FALSE,
-    TRUE,
-    Formula,
-    Names,
-    Var,
-    renamed,
-    variables,
+from attnverify.certify.formulas import Formula, Names, Var, variables
+from attnverify.certify.kernel import (
+    CLASSES,
+    MOST_POWER,
+    MOST_TERMS,
+    ONE,
+    UNITS,
+    Atom,
+    Coef,
+    Conj,
+    Kernel,
+    Poly,
+    Term,
 )
-from attnverify.certify.query import Asker
-
-Conj: TypeAlias = "frozenset[Formula]"
-Coef: TypeAlias = "dict[Conj, Fraction]"
-ONE: Coef = {frozenset(): Fraction(1)}
-
-# Positive factors: any rational exponent. All others are ring elements, exponents whole, and a
-# negative exponent is the total inverse.
-UNITS = frozenset({"size", "number", "positive", "exp"})
-CLASSES = frozenset({"exp", "inv", "fn"})
-MOST_MATCHES = 24
-MOST_TERMS = 2_000
-MOST_POWER = 64
-FIRST_OWN = 1_000_000  # variables that the checker makes are numbered from here
-
-
-class Atom(NamedTuple):
-    """A factor: an input's entry, a size, a position, or a class at some variables."""
-
-    kind: str
-    label: str
-    number: int
-    args: tuple[Var, ...]
-
-
-class Term(NamedTuple):
-    """A sum over `bound` of a coefficient times powers of atoms."""
-
-    bound: tuple[Var, ...]
-    atoms: dict[Atom, Fraction]
-    coef: Coef
-
-
-Poly: TypeAlias = "tuple[Term, ...]"
-
-
-@dataclass
-class Class:
-    """What a certificate abbreviates by a number: polynomials over slots, and what is known of it.
-
-    `twins` are orders of the slots that leave the polynomials unchanged, `support` says where the
-    first polynomial is not 0.
-    """
-
-    slots: tuple[Var, ...]
-    body: tuple[Poly, ...]
-    twins: list[tuple[int, ...]]
-    support: Formula | None = None
-
-
-@dataclass
-class Kernel:
-    """One certificate being checked: its variables, its classes, its questions."""
-
-    parameters: Mapping[str, Parameter]
-    declared: Mapping[str, Axis]
-    asker: Asker
-    axes: dict[Var, str] = field(default_factory=dict)
-    classes: dict[int, Class] = field(default_factory=dict)
-    collapses: dict[
-        tuple[str, str, int, tuple[int, ...], Fraction], tuple[tuple[Var, ...], Poly]
-    ] = field(default_factory=dict)
-    hypotheses: tuple[Formula, ...] = ()
-    bijections: frozenset[str] = frozenset()
-    made: int = FIRST_OWN
-    used: set[tuple[object, ...]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.reals = frozenset(p.name for p in self.parameters.values() if not p.integer)
-
-    def axis(self, var: Var) -> str:
-        """The axis of a variable."""
-        if var not in self.axes:
-            raise Rejected(f"v{var} has no axis")
-        return self.axes[var]
-
-    def spoken(self, var: Var) -> Var:
-        """A variable that the certificate speaks of, and has declared."""
-        self.axis(var)
-        self.used.add(("variable", var))
-        return var
-
-    def fresh(self, axis: str) -> Var:
-        """A variable that nothing mentions yet."""
-        self.made += 1
-        self.axes[self.made] = axis
-        return self.made
-
-    def twins(self, atom: Atom) -> Iterator[tuple[Var, ...]]:
-        """All orders of an atom's arguments that are known to leave its value unchanged."""
-        if atom.kind in CLASSES:
-            for twin in self.classes[atom.number].twins:
-                yield tuple(atom.args[k] for k in twin)
-        else:
-            yield atom.args
-
-    def canonical(self, atom: Atom) -> Atom:
-        """The atom with its arguments in the least order."""
-        if atom.kind not in CLASSES or len(self.classes[atom.number].twins) < 2:
-            return atom
-        least = min(self.twins(atom))
-        if least != atom.args:
-            self.used.add(("twin", atom.number))
-        return atom._replace(args=least)
-
-
-# ---- coefficients
-
-
-def indicator(formula: Formula) -> Coef:
-    """[formula]: conjunctions and negations are multiplied out."""
-    if formula == FALSE:
-        return {}
-    if formula == TRUE:
-        return dict(ONE)
-    if formula[0] == "and":
-        result = dict(ONE)
-        for part in formula[1]:
-            result = coef_product(result, indicator(part))
-        return result
-    if formula[0] == "not":
-        return coef_sum(ONE, indicator(formula[1]), -1)
-    return {frozenset((formula,)): Fraction(1)}
-
-
-def coef_sum(left: Coef, right: Coef, factor: Fraction | int = 1) -> Coef:
-    """`left + factor * right`."""
-    result = dict(left)
-    for conj, value in right.items():
-        result[conj] = result.get(conj, Fraction(0)) + factor * value
-    return {conj: value for conj, value in result.items() if value}
-
-
-def coef_product(left: Coef, right: Coef) -> Coef:
-    """The product; an indicator is its own square."""
-    result: Coef = {}
-    for conj, value in left.items():
-        for other, factor in right.items():
-            key = conj | other
-            result[key] = result.get(key, Fraction(0)) + value * factor
-    return {conj: value for conj, value in result.items() if value}
-
-
-def coef_variables(coef: Coef) -> set[Var]:
-    """The variables that a coefficient mentions."""
-    return {var for conj in coef for formula in conj for var in variables(formula)}
-
-
-def renamed_coef(k: Kernel, coef: Coef, names: Names) -> Coef:
-    """A coefficient with variables renamed."""
-    result: Coef = {}
-    for conj, value in coef.items():
-        part: Coef = {frozenset(): value}
-        for formula in conj:
-            part = coef_product(part, indicator(renamed(formula, names, k.reals)))
-        result = coef_sum(result, part)
-    return result
-
 
 # ---- products
 

@@ -28,17 +28,15 @@ from attnverify.algebra.terms import (
     Softmax,
     Total,
     index_symbol,
-    symbol_axis,
-    symbol_index,
 )
-from attnverify.certify.equal import equal, form_poly, integral
+from attnverify.certify.coefs import indicator
+from attnverify.certify.equal import equal, form_poly
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     FALSE,
     TRUE,
     Form,
     Formula,
-    Key,
     Var,
     below,
     conjunction,
@@ -47,21 +45,17 @@ from attnverify.certify.formulas import (
     negation,
     plus,
     position,
-    times,
     zero,
 )
 from attnverify.certify.functions import body_at, check_value, checked_inverse
+from attnverify.certify.kernel import Atom, Kernel, Poly, Term
 from attnverify.certify.lines import Tree, split, text, variable, whole
+from attnverify.certify.numbers import joined, scalar_form, symbol_form
 from attnverify.certify.parse import read_poly
 from attnverify.certify.terms import (
-    Atom,
-    Kernel,
-    Poly,
-    Term,
     add,
     bind,
     constant,
-    indicator,
     instantiated,
     multiply,
     power,
@@ -272,7 +266,7 @@ class Walker:
         if value.is_Rational:
             return constant(Fraction(int(value.p), int(value.q)))
         if value.is_Symbol:
-            return form_poly(self.k, self._symbol(value, names))
+            return form_poly(self.k, symbol_form(self.k, value, names))
         if value.is_Add or value.is_Mul:
             parts = [self._scalar(part, names) for part in value.args]
             result = constant(0) if value.is_Add else constant(1)
@@ -285,16 +279,6 @@ class Walker:
         if value in (sympy.pi, sympy.E):
             return single(Atom("positive", f"constant {value}", -1, ()))
         raise Rejected(f"no rule for the scalar {value}")
-
-    def _symbol(self, symbol: sympy.Symbol, names: Mapping[sympy.Symbol, Form]) -> Form:
-        if symbol in names:
-            return names[symbol]
-        axis = symbol_axis(symbol)
-        if axis is not None:
-            return form({("n", axis): Fraction(1)})
-        if symbol.name in self.k.parameters:
-            return form({("p", symbol.name): Fraction(1)})
-        raise Rejected(f"{symbol.name} is neither an index in reach, a size nor a parameter")
 
     # ---- predicates
 
@@ -361,56 +345,11 @@ class Walker:
         match expr:
             case Scalar(value):
                 value = sympy.expand(value)
-                return self._scalar_form(value, self._symbols(value, env))
+                return scalar_form(self.k, value, self._symbols(value, env))
             case Entry() if expr.tensor.kind == "int":
                 label, args = self._reading(expr, env)
                 return form({("i", label, args): Fraction(1)})
             case Add(parts) | Mul(parts):
                 found = [self._form(part, env) for part in parts]
-                return _joined(found, adds=isinstance(expr, Add))
+                return joined(found, adds=isinstance(expr, Add))
         return None
-
-    def _scalar_form(self, value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -> Form | None:
-        if value.is_Rational:
-            return form({}, Fraction(int(value.p), int(value.q)))
-        if value.is_Symbol:
-            return self._symbol(value, names)
-        if value.is_Add or value.is_Mul:
-            return _joined([self._scalar_form(p, names) for p in value.args], adds=value.is_Add)
-        if value.is_Pow and value.exp.is_Integer and value.exp > 0:
-            base = self._scalar_form(value.base, names)
-            return _joined([base] * int(value.exp), adds=False)
-        if isinstance(value, sympy.floor):
-            return self._whole_part(value, names)
-        return None
-
-    def _whole_part(self, value: sympy.floor, names: Mapping[sympy.Symbol, Form]) -> Form:
-        above, under = value.args[0].as_numer_denom()
-        found = self._scalar_form(sympy.expand(above), names)
-        if under.is_Integer and under > 0 and found is not None and integral(found, self.k):
-            return form({("d", found, int(under)): Fraction(1)})
-        return form({self._unknown(value, names): Fraction(1)})
-
-    @staticmethod
-    def _unknown(value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -> Key:
-        """A whole number of which only this is known: equal arguments give equal values."""
-        slots: dict[sympy.Symbol, sympy.Symbol] = {}
-        args: list[Var] = []
-        for symbol in sorted(value.free_symbols, key=str):
-            if symbol in names:
-                ((_, mark, var), _) = names[symbol].terms[0]
-                slots[symbol] = sympy.Symbol(f"#{len(args)}{mark}", integer=True)
-                args.append(var)
-            elif symbol_index(symbol) is not None:
-                raise Rejected(f"nothing binds the index {symbol}")
-        return ("o", str(value.xreplace(slots)), tuple(args))
-
-
-def _joined(found: list[Form | None], *, adds: bool) -> Form | None:
-    """A sum or a product of forms, None where one of them is none."""
-    result = form({}, 0 if adds else 1)
-    for one in found:
-        if one is None:
-            return None
-        result = plus(result, one) if adds else times(result, one)
-    return result
