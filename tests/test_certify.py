@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -168,8 +172,8 @@ FORGED: list[tuple[Statement, list[str], str]] = [
         (
             COUNT,
             ["(variables keys keys)",
-             "(count v1 (<= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (term () ((1)))"
-             f" ((true (+ {first}) (+ {last} (1 (v || v0))))))"],
+             ("(count v1 (<= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (term () ((1)))"
+             f" ((true (+ {first}) (+ {last} (1 (v || v0))))))")],
             "other bounds",
         )
         for first, last in ((0, -1), (1, 0))
@@ -177,8 +181,8 @@ FORGED: list[tuple[Statement, list[str], str]] = [
     (
         COUNT,
         ["(variables keys keys)",
-         "(count v1 (<= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (term () ((1)))"
-         " ((true (+ 0) (+ 1/2 (1 (v || v0))))))"],
+         ("(count v1 (<= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (term () ((1)))"
+         " ((true (+ 0) (+ 1/2 (1 (v || v0))))))")],
         "no whole number",
     ),
     (NEGATIVE, ["(variables keys)"], "left over"),
@@ -255,6 +259,24 @@ def test_questions_are_smt_lib_that_any_solver_reads() -> None:
         assert text.count("(") == text.count(")")
 
 
+PROGRAM = """
+import json
+from tests.test_certify import TRUE, certificate
+print(json.dumps([certificate(place) for place in range(0, len(TRUE), 6)]))
+"""
+
+
+def test_certificates_do_not_change_with_the_hash_seed() -> None:
+    answers = []
+    for seed in ("0", "1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        answers.append(json.loads(done.stdout))
+    assert answers[0] == answers[1] == answers[2]
+
+
 # ---- certificates in verdicts and reports
 
 
@@ -314,5 +336,3 @@ def test_what_cannot_be_checked_again_is_told_apart() -> None:
     (section,) = causal().sections
     (row,) = recheck(Report((Section("causal", (proved,), figures=section.figures),)))
     assert "no invariant" in row.apart
-
-

@@ -52,7 +52,8 @@ def renamed_coef(k: Kernel, coef: Coef, names: Names) -> Coef:
     result: Coef = {}
     for conj, value in coef.items():
         part: Coef = {frozenset(): value}
-        for formula in conj:
+        # In order: questions are kept as text, so they must not change from run to run.
+        for formula in sorted(conj, key=repr) if len(conj) > 1 else conj:
             part = coef_product(part, indicator(renamed(formula, names, k.reals)))
         result = coef_sum(result, part)
     return result
