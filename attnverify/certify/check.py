@@ -91,7 +91,7 @@ class _Check:
         self.opaque: frozenset[str] = frozenset()
         self.values = Values([])
         self.steps: list[tuple[str, tuple[Tree, ...]]] = []
-        self.part_of_sum: int | None = None
+        self.part_of_sum: tuple[int, ...] = ()
         self.keys: dict[int, tuple[object, ...]] = {}
         self.slots: dict[int, tuple[Var, ...]] = {}  # as they are called in the class's line
 
@@ -148,7 +148,11 @@ class _Check:
                 if key is not None:
                     self.keys[n] = key
             elif head == "part":
-                self.part_of_sum = whole(exactly(parts, 1)[0])
+                if self.part_of_sum:
+                    raise Rejected("a whole sum is told twice")
+                self.part_of_sum = tuple(map(whole, parts))
+                if not parts:
+                    raise Rejected("a whole sum is over some index")
             elif head not in others:
                 raise Rejected(f"no such step: {head}")
             elif head in ("law", "restate", "count"):
@@ -268,7 +272,7 @@ class _Check:
 
     def _settle(self, left: Poly, right: Poly) -> None:
         kind = self.statement.kind
-        if self.part_of_sum is not None:
+        if self.part_of_sum:
             left = self._whole_sum(left)
         first, second = (right, left) if kind == "bound" else (left, right)
         rest = add(self.k, first, scaled(second, -1))
@@ -281,17 +285,18 @@ class _Check:
             raise Rejected(f"{len(rest)} terms are left over")
 
     def _whole_sum(self, left: Poly) -> Poly:
-        """The sum of the left side over one of its indices, of which it is at most a term."""
-        spots = list(self.spots.values())
-        if self.statement.kind != "bound" or not 0 <= (self.part_of_sum or 0) < len(spots):
-            raise Rejected("only a bound is seen by a whole sum")
-        var = spots[self.part_of_sum or 0].var
-        if any(var in set(variables(f)) for f in self.k.hypotheses):
+        """The sum of the left side over some of its indices, of which it is at most a term."""
+        spots, places = list(self.spots.values()), self.part_of_sum
+        fit = places and len(set(places)) == len(places) and set(places) <= set(range(len(spots)))
+        if self.statement.kind != "bound" or not fit:
+            raise Rejected("only a bound is seen by a whole sum, over indices of its own")
+        over = [spots[place].var for place in places]
+        if any(var in set(variables(f)) for f in self.k.hypotheses for var in over):
             raise Rejected("terms at other positions need not obey the hypotheses")
         if not all(never_negative(self.k, term) for term in remaining(self.k, left)):
             raise Rejected("a term of the sum may be negative")
-        other = self.k.fresh(self.k.axis(var))
-        return bind(self.k, instantiated(self.k, left, {var: other}), other)
+        names = {var: self.k.fresh(self.k.axis(var)) for var in over}
+        return bind(self.k, instantiated(self.k, left, names), *names.values())
 
 
 def _relabelled(spot: Spot, relabel: Relabel, index: str, *, right: bool) -> Spot:
