@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from attnverify.attention import attention
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
     from attnverify.lattice import lattice
     from attnverify.library import catalog, load
@@ -31,6 +32,7 @@ _HOMES = {
     "catalog": "attnverify.library",
     "check": "attnverify.check",
     "compile": "attnverify.compile",
+    "flow": "attnverify.flow.report",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
     "lattice": "attnverify.lattice",
@@ -51,6 +53,7 @@ __all__ = [
     "catalog",
     "check",
     "compile",
+    "flow",
     "ghostwrite",
     "gradient",
     "lattice",

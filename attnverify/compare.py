@@ -7,7 +7,7 @@ at, and it is never broadcast, cast or cleaned first.  Every function returns a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,19 @@ RMS = 1.5
 
 
 @dataclass(frozen=True)
+class Filter:
+    """A direction that small errors may share, matched by `weights` per entry.
+
+    Errors times weights sum to how far an answer has gone along it: 0.003 where a scale is off by
+    0.3 %.  `null` is how far disturbed runs go, one row for each legal form of the program, one run
+    of noise to a column; what is drawn once for all cases is the same in the same place.
+    """
+
+    weights: Array
+    null: Array
+
+
+@dataclass(frozen=True)
 class Due:
     """What an output must be: `value` in the spec's axis order, `sigma` per entry, axes by name.
 
@@ -37,6 +50,7 @@ class Due:
     value: Array
     sigma: Array
     axes: tuple[str, ...]
+    filters: Mapping[str, Filter] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,12 +90,65 @@ def judge(name: str, got: Array | None, due: Due, form: Form | None = None) -> V
     return _mean_square(name, found, due, ratio)
 
 
+def excess(got: Array, due: Due, form: Form | None = None) -> Array | None:
+    """Error over its bound of every entry, in the spec's axis order: what is above 1 fails.
+
+    None where the form itself is wrong, so that no entry can be told from another.
+    """
+    if _form_fault(got, due, form):
+        return None
+    found = got if form is None else form.restore(got)
+    return (
+        _ratios(np.asarray(found, dtype=np.result_type(due.value.dtype, np.float64)), due) / WIDTHS
+    )
+
+
 def require(name: str, got: Array | None, due: Due, form: Form | None = None) -> Verdict:
     """`judge`, raising RefutedError unless the answer HELD."""
     verdict = judge(name, got, due, form)
     if verdict.status is not Status.HELD:
         raise RefutedError(f"{verdict.name}: {verdict.detail}")
     return verdict
+
+
+def together(
+    name: str, along: Sequence[float], filters: Sequence[Filter], floor: float, words: str
+) -> Verdict:
+    """Compare what many answers have in common along one direction with what rounding gives.
+
+    `along` is how far each went, `floor` the part that any right answer may have in all of them,
+    `words` what going along it means.  HELD and REFUTED carry `amplitude` and `spread` as evidence.
+
+    >>> filters = [Filter(np.ones(1), np.array([[-1e-3, 1e-3]]))] * 9
+    >>> together("O", [1e-2] * 9, filters, 1e-6, "the scale is off").status.value
+    'REFUTED'
+    """
+    power = [float(np.mean(f.null**2)) for f in filters]
+    counted = [n for n, p in enumerate(power) if p > 0]
+    if not counted:
+        return Verdict(name, Status.UNDECIDED, "nothing moves along it")
+    # The draws that tell most count most, and noise that they share is shared here.
+    share = np.array([1 / power[n] for n in counted])
+    share /= share.sum()
+    amplitude = float(share @ np.array([along[n] for n in counted]))
+    null = np.tensordot(share, np.array([filters[n].null for n in counted]), 1)
+    # Each row is a form that somebody may rightly write: the widest counts.
+    spread = math.hypot(float(np.sqrt(np.mean(null**2, axis=-1)).max()), floor)
+    limit = WIDTHS * spread
+    evidence = {"amplitude": amplitude, "spread": spread, "draws": len(counted)}
+    if abs(amplitude) <= limit:
+        return Verdict(name, Status.HELD, evidence=evidence)
+    detail = (
+        f"every entry lies within its bound, but the errors of {len(counted)} draws go the same "
+        f"way, as if {words} by {100 * amplitude:+.3g} %; rounding explains {100 * limit:.2g} %"
+    )
+    return Verdict(
+        name,
+        Status.REFUTED,
+        detail,
+        witness=Witness(note=detail),
+        evidence={**evidence, "worst": abs(amplitude) / spread},
+    )
 
 
 def within(
@@ -99,6 +166,39 @@ def within(
     if wrong.any():
         return _wrong_entries(name, np.asarray(got), ratio_due, ratio, wrong)
     return Verdict(name, Status.HELD, evidence={"worst": _largest(ratio) / WIDTHS})
+
+
+def at_most(name: str, got: Array, bound: Array, axes: tuple[str, ...] = ()) -> Verdict:
+    """Whether no entry exceeds its bound, which the caller has widened by what rounding may do.
+
+    A NaN exceeds every bound.  HELD carries `closest`, the largest share of a bound that was used.
+
+    >>> at_most("norm", np.array([0.5, 2.0]), np.array([0.5, 1.0])).status.value
+    'REFUTED'
+    """
+    limit = np.broadcast_to(np.asarray(bound, dtype=float), got.shape)
+    with np.errstate(all="ignore"):
+        share = np.where(
+            limit > 0, got / np.where(limit > 0, limit, 1), np.where(got > 0, np.inf, 0)
+        )
+    wrong = ~(got <= limit)
+    if not wrong.any():
+        return Verdict(name, Status.HELD, evidence={"closest": _largest(share)})
+    worst = tuple(
+        int(n) for n in np.unravel_index(int(np.argmax(np.where(wrong, share, -np.inf))), got.shape)
+    )
+    places = axes or tuple(f"axis{n}" for n in range(got.ndim))
+    detail = (
+        f"{int(wrong.sum())} of {wrong.size} exceed their bound; most [{_place(places, worst)}]: "
+        f"got {_number(got[worst])}, due at most {_number(limit[worst])}"
+    )
+    witness = Witness(
+        index=dict(zip(places, worst, strict=True)),
+        got=float(got[worst]),
+        bound=float(limit[worst]),
+    )
+    counted = {"failing": int(wrong.sum()), "entries": int(wrong.size)}
+    return Verdict(name, Status.REFUTED, detail, witness=witness, evidence=counted)
 
 
 def same_bits(name: str, got: Array, due: Array) -> Verdict:
@@ -184,7 +284,9 @@ def _mean_square(name: str, found: Array, due: Due, ratio: Array) -> Verdict:
     # Errors of one row go together, so an output of few rows may stray as one entry may.
     rows = max(1, counted.size // max(1, ratio.shape[-1] if ratio.ndim else 1))
     limit = math.sqrt(RMS**2 + (WIDTHS**2 - RMS**2) / rows)
-    evidence = {"worst": _largest(ratio), "rms": rms, "entries": int(ratio.size)}
+    along = {name: _along(found, due.value, f.weights) for name, f in due.filters.items()}
+    figures = {"worst": _largest(ratio), "rms": rms, "entries": int(ratio.size)}
+    evidence = {**figures, **({"along": along} if along else {})}
     if rms <= limit:
         return Verdict(name, Status.HELD, evidence=evidence)
     worst = tuple(int(n) for n in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
@@ -201,6 +303,12 @@ def _mean_square(name: str, found: Array, due: Due, ratio: Array) -> Verdict:
         f"got {_number(found[worst])}, due {_number(due.value[worst])}"
     )
     return Verdict(name, Status.REFUTED, detail, witness=witness, evidence=evidence)
+
+
+def _along(found: Array, value: Array, weights: Array) -> float:
+    """How far an answer goes along a filter; what is undefined has no weight."""
+    counted = weights != 0
+    return float(np.sum((found[counted] - value[counted]) * weights[counted]))
 
 
 def _nothing(name: str, due: Due) -> Verdict:

@@ -33,12 +33,16 @@ class FloatType:
     @property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy type, from ml_dtypes where NumPy has none."""
-        return (
-            np.dtype(self.name) if self.name.startswith("float") else np.dtype(ml_dtypes.bfloat16)
-        )
+        return _numpy(self.name)
 
 
 NAMES = ("float64", "float32", "float16", "bfloat16")
+# What arithmetic may round to inside, and no array of a subject has.
+EIGHT_BITS = ("float8_e4m3fn", "float8_e5m2")
+
+
+def _numpy(name: str) -> np.dtype[Any]:
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 @cache
@@ -50,8 +54,27 @@ def float_type(name: str) -> FloatType:
     """
     if name not in NAMES:
         raise ParameterError("an unknown float type", found=repr(name), due=", ".join(NAMES))
+    return _facts(name)
+
+
+@cache
+def eight_bit_type(name: str) -> FloatType:
+    """The float type of 8 bits of a name; ParameterError for one that is not in `EIGHT_BITS`.
+
+    >>> eight_bit_type("float8_e4m3fn").largest
+    448.0
+    """
+    if name not in EIGHT_BITS:
+        raise ParameterError(
+            "an unknown type of 8 bits", found=repr(name), due=", ".join(EIGHT_BITS)
+        )
+    return _facts(name)
+
+
+def _facts(name: str) -> FloatType:
+    """What a type's own description says."""
     # ml_dtypes' own annotations stop at the class.
-    info: Any = ml_dtypes.finfo(ml_dtypes.bfloat16 if name == "bfloat16" else name)  # type: ignore[no-untyped-call]
+    info: Any = ml_dtypes.finfo(_numpy(name))  # type: ignore[no-untyped-call]
     roundoff = 2.0 ** -(int(info.nmant) + 1)
     return FloatType(
         name,

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json PATH] [--only derivation passes imports verify] [--quick]`."""
+"""`python -m benchmarks [--json PATH] [--only imports derivation passes verify check]`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import derivation, imports, passes, verification
+from benchmarks import derivation, imports, judging, passes, verification
 
-PARTS = ("imports", "derivation", "passes", "verify")
+PARTS = ("imports", "derivation", "passes", "verify", "check")
 PACKAGES = ("attnverify", "numpy", "scipy", "sympy", "autograd", "torch", "jax", "tensorgrad")
 
 
@@ -112,6 +112,23 @@ def verify_table(rows: Sequence[verification.VerifyRow]) -> Table:
     return table("verify, one process", heads, cells)
 
 
+def check_table(rows: Sequence[judging.CheckRow]) -> Table:
+    """Seconds of a default check."""
+    cells = [
+        (row["subject"], str(row["cases"]), f"{row['seconds']:.1f}", f"{row['cpu']:.1f}")
+        for row in rows
+    ]
+    heads = ("subject", "cases", "seconds", "CPU s")
+    return table("a default check against global, forward and backward", heads, cells)
+
+
+def case_table(rows: Sequence[judging.CaseRow]) -> Table:
+    """One gradient comparison, as a share of gradcheck's time."""
+    cells = [(row["job"], ms(row["seconds"]), f"{100 * row['ratio']:.2f} %") for row in rows]
+    title = "O, dQ, dK, dV of one case, (B, H, N, D) = (1, 2, 32, 16), float64, PyTorch"
+    return table(title, ("job", "ms", "of gradcheck"), cells)
+
+
 def measure(parts: Sequence[str], *, quick: bool, console: Console) -> dict[str, Any]:
     """Run the parts asked for, print each table as it is done, and return all figures."""
     figures: dict[str, Any] = {"schema": 1, "environment": environment()}
@@ -128,6 +145,11 @@ def measure(parts: Sequence[str], *, quick: bool, console: Console) -> dict[str,
     if "verify" in parts:
         figures["verify"] = verification.measure(quick=quick)
         console.print(verify_table(figures["verify"]))
+    if "check" in parts:
+        figures["check"] = judging.checks(quick=quick)
+        console.print(check_table(figures["check"]))
+        figures["case"] = judging.measure_case(quick=quick)
+        console.print(case_table(figures["case"]))
     return figures
 
 

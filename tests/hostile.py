@@ -147,10 +147,72 @@ def keeps_its_buffer(q: Array, k: Array, v: Array) -> Array:
     return buffer
 
 
+_INPUTS: list[Array] = []
+
+
+def writes_to_earlier_inputs(q: Array, k: Array, v: Array) -> Array:
+    for place in range(len(_INPUTS)):
+        _INPUTS[place] *= 2
+    _INPUTS[:] = [k]
+    return right(q, k, v)
+
+
 def forget() -> None:
-    """Empty what the two above keep."""
+    """Empty what the three above keep."""
     _BY_SHAPE.clear()
     _BUFFERS.clear()
+    _INPUTS.clear()
+
+
+_SEEDS: list[Array] = []
+
+
+def vjp_by_the_first_cotangent(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, ...]:
+    """Keeps the cotangent of its first call and answers by it for ever."""
+    if not _SEEDS or _SEEDS[0].shape != d_out.shape:
+        _SEEDS[:] = [d_out]
+    return right_vjp(_SEEDS[0], q, k, v)
+
+
+def sleeping_vjp(*_given: Array) -> Array:
+    time.sleep(3600)
+    raise AssertionError
+
+
+def leaving_vjp(*_given: Array) -> Array:
+    os._exit(0)
+
+
+class Shapely(np.ndarray[Any, Any]):
+    """An array that tells another shape, another type and other values than it has."""
+
+    @property  # type: ignore[misc]  # it is what this array does wrong
+    def shape(self) -> Any:
+        return (1,) * self.ndim
+
+    @property
+    def dtype(self) -> Any:
+        return np.dtype(np.float64)
+
+    def __array__(self, *_given: Any, **_named: Any) -> Any:
+        return np.zeros(3)
+
+
+def tells_another_shape(q: Array, k: Array, v: Array) -> Array:
+    return unscaled(q, k, v).view(Shapely)
+
+
+def masked_array(q: Array, k: Array, v: Array) -> Array:
+    """Hides what it got wrong behind a mask."""
+    out = unscaled(q, k, v)
+    hidden: Array = np.ma.masked_array(out, np.ones(out.shape, bool))
+    return hidden
+
+
+def one_entry_for_all(q: Array, k: Array, v: Array) -> Array:
+    """Would fit by broadcasting."""
+    shared: Array = right(q, k, v).mean(-1, keepdims=True)
+    return shared
 
 
 def prints(q: Array, k: Array, v: Array) -> Array:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from attnverify.errors import RefutedError
 from benchmarks import __main__ as program
-from benchmarks import imports, passes, peers, timing
+from benchmarks import imports, judging, passes, peers, timing
 
 
 def check_peer(name: str) -> None:
@@ -28,6 +30,27 @@ def test_peers_that_come_with_us_agree_with_the_hand_written_pass(name: str) -> 
 @pytest.mark.parametrize("name", ["torch autograd", "torch SDPA", "jax jit"])
 def test_framework_peers_agree_with_the_hand_written_pass(name: str) -> None:
     check_peer(name)
+
+
+@pytest.mark.frameworks
+def test_a_case_is_compared_by_the_judge_and_by_gradcheck() -> None:
+    rows = {row["job"]: row for row in judging.measure_case(quick=True)}
+    assert set(rows) == {"with the tolerance", "without the tolerance", judging.GRADCHECK}
+    assert rows[judging.GRADCHECK]["ratio"] == 1
+    assert all(row["seconds"] > 0 for row in rows.values())
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("job", ["with the tolerance", "without the tolerance", judging.GRADCHECK])
+def test_each_job_sees_a_wrong_gradient(job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(q: Any) -> Any:
+        """The values of q, and twice its gradient."""
+        return 2 * q - q.detach()
+
+    right = judging.by_torch
+    monkeypatch.setattr(judging, "by_torch", lambda q, k, v: right(twice(q), k, v))
+    with pytest.raises((AssertionError, RefutedError, RuntimeError)):
+        judging.one_case(judging.SMALL)[job]()
 
 
 def test_the_hand_written_pass_is_the_derivative() -> None:
@@ -75,7 +98,7 @@ def test_the_program_prints_tables_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "new" / "figures.json"
-    parts = ["imports", "passes", "verify"]
+    parts = ["imports", "passes", "verify", "check"]
     assert program.main(["--quick", "--only", *parts, "--json", str(path)]) == 0
     figures = json.loads(path.read_text(encoding="utf-8"))
     assert figures["schema"] == 1
@@ -84,4 +107,7 @@ def test_the_program_prints_tables_and_writes_what_it_measured(
     first = figures["verify"][0]
     assert first["cpu"] > 0
     assert first["statements"] > 0 < first["routes"]
+    assert figures["check"][0]["subject"] == "NumPy"
+    assert figures["check"][0]["cases"] == 3
+    assert figures["check"][0]["cpu"] > 0
     assert "to hand NumPy" in capsys.readouterr().out

@@ -6,7 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attnverify.compare import Due, Form, convention, judge, require, same_bits, within
+from attnverify.compare import (
+    Due,
+    Filter,
+    Form,
+    convention,
+    judge,
+    require,
+    same_bits,
+    together,
+    within,
+)
 from attnverify.errors import RefutedError
 from attnverify.verdict import Status
 
@@ -159,3 +169,59 @@ def test_types_are_bits_too() -> None:
 )  # fmt: skip
 def test_conventions_have_names(entries: list[float], word: str) -> None:
     assert convention(np.array(entries)) == word
+
+
+# What many answers have in common
+
+
+def matched(spread: float, count: int = 64, shared: bool = False) -> list[Filter]:
+    """Filters of draws that noise moves by `spread`, each by itself or all of them alike."""
+    rng = np.random.default_rng(0)
+    ones = rng.standard_normal((1, 200))
+    return [
+        Filter(np.ones(1), spread * (ones if shared else rng.standard_normal((1, 200))))
+        for _ in range(count)
+    ]
+
+
+TOGETHER = [
+    # amplitude, spread of one draw, whether noise is shared, floor, held
+    (1e-2, 1e-2, False, 0.0, False),
+    (1e-2, 1e-2, True, 0.0, True),
+    (1e-2, 1e-2, False, 2e-3, True),
+    (1e-3, 1e-2, False, 0.0, True),
+    (-1e-2, 1e-2, False, 0.0, False),
+    (-7e-2, 1e-2, True, 0.0, False),
+]
+
+
+@pytest.mark.parametrize(("amplitude", "spread", "shared", "floor", "held"), TOGETHER)
+def test_what_many_draws_share_counts_by_what_their_noise_shares(
+    amplitude: float, spread: float, shared: bool, floor: float, held: bool
+) -> None:
+    filters = matched(spread, shared=shared)
+    verdict = together("O", [amplitude] * len(filters), filters, floor, "the scale were off")
+    assert (verdict.status is Status.HELD) is held
+    assert verdict.evidence["amplitude"] == pytest.approx(amplitude)
+    assert held or f"off by {100 * amplitude:+.3g} %" in verdict.detail
+
+
+def test_the_widest_form_and_the_draws_that_tell_most_count() -> None:
+    narrow, wide = np.full((1, 4), 1e-3), np.full((1, 4), 1.0)
+    forms = [Filter(np.ones(1), np.vstack([narrow, 3 * narrow]))]
+    assert together("O", [0.0], forms, 0.0, "").evidence["spread"] == pytest.approx(3e-3)
+    two = [Filter(np.ones(1), narrow), Filter(np.ones(1), wide)]
+    assert together("O", [0.0, 5.0], two, 0.0, "").evidence["amplitude"] == pytest.approx(5e-6)
+
+
+def test_where_nothing_moves_nothing_is_said() -> None:
+    still = [Filter(np.ones(1), np.zeros((1, 4)))]
+    assert together("O", [1.0], still, 0.0, "").status is Status.UNDECIDED
+
+
+def test_an_answer_says_how_far_it_goes_along_a_filter() -> None:
+    value = np.array([1.0, 2.0, np.nan])
+    weights = np.array([0.2, 0.4, 0.0])
+    due_ = Due(value, np.full(3, 0.1), ("keys",), {"gain": Filter(weights, np.ones((1, 2)))})
+    verdict = judge("forward O", value * 1.01, due_)
+    assert verdict.evidence["along"]["gain"] == pytest.approx(0.01)

@@ -28,6 +28,7 @@ FACE = {
     "catalog",
     "check",
     "compile",
+    "flow",
     "ghostwrite",
     "gradient",
     "lattice",

@@ -111,6 +111,14 @@ CASES: list[tuple[Callable[..., Any], str, str]] = [
     (hostile.multiples_of_16, FORWARD, "entries fail"),
     (hostile.tampers, FORWARD, "entries fail"),
     (hostile.lies, FORWARD, "entries fail"),
+    (hostile.tells_another_shape, FORWARD, "entries fail"),
+    (hostile.masked_array, FORWARD, "entries fail"),
+    (hostile.one_entry_for_all, FORWARD, "shape (1, 1, 1, 1), due (1, 1, 1, 2)"),
+    (
+        hostile.writes_to_earlier_inputs,
+        "second call (float32)",
+        "changed its input K of an earlier call in place",
+    ),
     (hostile.answers_by_shape, "second call (float32)", "wrong on a second one of the same sizes"),
     (hostile.keeps_its_buffer, "earlier outputs (float32)", "O of an earlier call changed"),
     (hostile.contiguous_alone, "strided inputs (float32)", "wrong on strided ones"),
@@ -135,7 +143,10 @@ def test_misbehaviour_is_refuted_in_words_and_replays(
 
 
 IN_PROCESS = [c for c in CASES if c[0].__name__ in {
-    "answers_by_shape", "keeps_its_buffer", "contiguous_alone", "changes_its_input", "lies", "words"
+    "answers_by_shape", "keeps_its_buffer", "contiguous_alone", "changes_its_input", "lies",
+    "words", "not_a_number", "wrong_shape", "wrong_dtype", "nothing", "values_themselves",
+    "multiples_of_16",
+    "tells_another_shape", "masked_array", "one_entry_for_all", "writes_to_earlier_inputs",
 }]  # fmt: skip
 
 
@@ -234,6 +245,26 @@ def test_a_crash_in_the_backward_alone_leaves_the_forward_held() -> None:
         f"backward d{name} (float32)": "REFUTED" for name in "QKV"
     }
     assert "SIGSEGV" in named_verdict(report, "backward dQ (float32)").detail
+
+
+SLOPES: list[tuple[Callable[..., Any], str]] = [
+    (hostile.sleeping_vjp, "gave no answer within 1.5 s and was ended"),
+    (hostile.leaving_vjp, "ended its process with exit status 0 in place of an answer"),
+    (hostile.vjp_by_the_first_cotangent, "entries fail"),
+]
+
+
+@pytest.mark.parametrize(("vjp", "words"), SLOPES, ids=[vjp.__name__ for vjp, _ in SLOPES])
+def test_a_backward_pass_that_misbehaves_is_refuted_in_words(
+    vjp: Callable[..., Any], words: str
+) -> None:
+    # What keeps a cotangent shows where shapes come twice, as they do among all cases.
+    cases = None if vjp is hostile.vjp_by_the_first_cotangent else 9
+    report = judged(hostile.right, vjp=vjp, time_limit=1.5, cases=cases)
+    assert statuses(report)[FORWARD] == "HELD"
+    verdict = named_verdict(report, "backward dQ (float32)")
+    assert verdict.status is Status.REFUTED
+    assert words in verdict.detail
 
 
 def test_a_fresh_process_takes_the_next_call_and_an_end_is_remembered() -> None:

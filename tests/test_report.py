@@ -19,6 +19,8 @@ from attnverify.errors import ReportError
 from attnverify.report import render_html, text, write_html
 from attnverify.report.mathml import ATTRIBUTES, ELEMENTS, mathml
 from attnverify.report.page import page
+from attnverify.report.picture import picture
+from attnverify.report.plot import plot
 from attnverify.report.words import clean, kind
 from attnverify.verdict import Report, Section, Status, Verdict, Witness
 
@@ -59,7 +61,8 @@ TAGS = """html head meta link title style body a header p h1 h2 h3 h4 dl div dt 
     ul ol li span b bdi table caption thead tbody tr th td details summary pre code footer
     svg symbol rect circle path text use"""
 NAMES = """lang charset name content http-equiv rel href class id aria-hidden aria-label
-    aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d"""
+    aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d
+    preserveaspectratio"""
 ALLOWED = {*TAGS.split(), *ELEMENTS}
 ALLOWED_NAMES = {*NAMES.split(), *ATTRIBUTES}
 
@@ -136,6 +139,56 @@ def test_members_of_a_spec_are_one_spec() -> None:
     assert page(Report((*sections, SUBJECT))).title == "1 spec in 2 members and 1 subject"
 
 
+MAP = {
+    "axes": ["queries", "value_dim"], "sizes": [64, 3], "steps": [2, 1], "case": "batch=1 heads=2",
+    "cells": [[0.5, 0.5, 0.5]] * 31 + [[2.0, float("inf"), 1e4]],
+}  # fmt: skip
+DRAWN = replace(BAD, evidence={"where": ["all of heads=1"], "map": MAP})
+
+
+def test_a_failure_shows_where_and_draws_its_map() -> None:
+    found = checked(render_html(Report((Section("causal", (DRAWN,), "m:f"),))))
+    for words in (
+        "all of heads=1", "queries 0 to 63, 2 to a cell downwards", "value_dim 0 to 2 across",
+        "on the case batch=1 heads=2", "within its bound", "up to 10 times its bound",
+        "up to 1e+04 times its bound", "not finite, or wrong where no error is allowed",
+    ):  # fmt: skip
+        assert words in found.text, words
+    assert any("3 of 96 cells fail" in label for label in found.values("aria-label"))
+    drawn = picture(MAP)
+    assert drawn is not None
+    assert {(bar.x, bar.y, bar.width, bar.level) for bar in drawn.bars if bar.level} == {
+        (0, 31, 1, 1), (1, 31, 1, 5), (2, 31, 1, 4),
+    }  # fmt: skip
+    assert sum(bar.width for bar in drawn.bars) == 96
+
+
+def test_a_map_comes_back_from_json_as_it_was() -> None:
+    report = Report((Section("causal", (DRAWN,), "m:f"),))
+    assert render_html(Report.from_json(report.to_json())) == render_html(report)
+
+
+NO_MAPS: list[Any] = [
+    3, "text", [], {}, {"cells": 3}, {"cells": []}, {"cells": [[]]}, {"cells": [[1], [1, 2]]},
+    {"cells": [["1"]]}, {"cells": [[None]]}, {"cells": [[float("nan")]]}, {"cells": [[True]]},
+    {"cells": [[1.0] * 65]}, {"cells": [[1.0]] * 65}, {"cells": ["ab", "cd"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("found", NO_MAPS)
+def test_what_is_no_map_is_not_drawn(found: Any) -> None:
+    assert picture(found) is None
+    row = Verdict("forward O", Status.REFUTED, evidence={"map": found, "where": found})
+    assert 'class="picture"' not in render_html(Report((Section("causal", (row,), "m:f"),)))
+
+
+@pytest.mark.parametrize("about", [{}, {"axes": 3}, {"axes": ["<b>"], "sizes": ["x"], "case": [1]}])
+def test_a_map_without_words_is_drawn_as_it_is(about: dict[str, Any]) -> None:
+    row = Verdict("forward O", Status.REFUTED, evidence={"map": {"cells": [[9.0, 1.0]], **about}})
+    found = checked(render_html(Report((Section("causal", (row,), "m:f"),))))
+    assert "Largest error over its bound" in found.text
+
+
 def test_failures_come_first() -> None:
     source = render_html(WHOLE)
     assert (
@@ -196,10 +249,11 @@ def everywhere(words: str) -> Report:
     witness = Witness(
         {words: 1}, tensor=words, index={words: 1}, got=words, due=words, path=words, note=words
     )
+    drawn = {"cells": [[1.0, 2.0]], "axes": [words, words], "case": words}
     verdicts = [
         Verdict(
             words, status, words, scope=words, witness=witness, replay=words,
-            certificate=(words,), evidence={words: words},
+            certificate=(words,), evidence={words: words, "where": [words], "map": drawn},
         )
         for status in Status
     ]  # fmt: skip
@@ -387,3 +441,100 @@ def test_views_know_verdicts_alone() -> None:
     assert {"attnverify.verdict"} <= seen
     known = ("attnverify.verdict", "attnverify.errors", "attnverify.report")
     assert [name for name in seen if not name.startswith(known)] == []
+
+
+# ---- Figures and tables of the evidence
+
+FIGURE = {
+    "title": "decay", "x": {"label": "distance"}, "y": {"label": "norm", "log": True},
+    "curves": [
+        {"name": "a", "x": [0, 1, 2], "y": [1, 0.1, 0], "low": [0.5, 0, 0], "high": [2, 0.2, 0.1]},
+        {"name": "b", "x": [0, 1, 2], "y": [1, float("nan"), float("inf")]},
+    ],
+    "note": "3 draws", "lines": {"bound": 1.0},
+}  # fmt: skip
+TABLE = {"columns": ["layer", "cost"], "rows": [["attention", "n^2 d"]], "caption": "costs"}
+CLAIMED = {"kind": "claims", "description": "What is said."}
+
+
+def shown(**evidence: Any) -> str:
+    verdict = Verdict("decays", Status.HELD, evidence=evidence)
+    return render_html(Report((Section("Gradients", (verdict,), figures=CLAIMED),)))
+
+
+def test_a_figure_is_drawn_with_its_axes_and_its_note() -> None:
+    source = shown(figure=FIGURE, table=TABLE)
+    parsed = Page(source)
+    assert not parsed.open
+    assert {tag for tag, _ in parsed.elements} <= ALLOWED | {"g", "figure", "figcaption"}
+    for words in ("norm (log scale)", "3 draws", "bound", "attention", "n^2 d", "costs"):
+        assert words in source
+    # What is 0 or not finite has no place on a log axis: the line ends, nothing is invented.
+    (path, *_) = re.findall(r'class="stroke" d="(M[^"]*)"', source.partition('class="curve ')[2])
+    assert path.count("L") == 1
+    assert "nan" not in source.lower().partition("<main")[2]
+
+
+def test_claims_stand_open_and_in_no_matrix() -> None:
+    source = shown(figure=FIGURE)
+    assert 'id="claims"' in source
+    assert "<table" not in source
+    assert re.search(r'<details class="part"[^>]* open', source)
+    many = Report(
+        (Section("a", FINE[:1], figures=CLAIMED), Section("b", FINE[1:2], figures=CLAIMED))
+    )
+    assert page(many).title == "2 claims"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        3, None, [], {}, {"title": "x"}, {**FIGURE, "curves": 7}, {**FIGURE, "x": "distance"},
+        {**FIGURE, "curves": [{"name": "a", "x": [0, 1], "y": [1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": ["one"], "y": [1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": [0], "y": [-1]}]},
+        {**FIGURE, "curves": [{"name": "a", "x": [0.0], "y": [float("nan")]}]},
+        {**FIGURE, "lines": ["bound"]},
+    ],
+)  # fmt: skip
+def test_what_is_no_figure_is_not_drawn(broken: Any) -> None:
+    source = shown(figure=broken, table=broken)
+    assert "<figure" not in source
+    assert "<table" not in source
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_words_of_figures_and_tables_are_obeyed_by_nobody(text: str) -> None:
+    figure = {
+        **FIGURE, "title": text, "note": text, "x": {"label": text},
+        "curves": [{"name": text, "x": [0, 1], "y": [1, 2]}], "lines": {text: 1.0},
+    }  # fmt: skip
+    source = shown(figure=figure, table={"columns": [text], "rows": [[text]], "caption": text})
+    parsed = Page(source)
+    assert not parsed.open
+    tags = {tag for tag, _ in parsed.elements}
+    assert tags <= ALLOWED | {"g", "figure", "figcaption"}
+    assert not any(name.startswith("on") for _, names in parsed.elements for name in names)
+
+
+@given(
+    st.lists(st.tuples(st.floats(), st.floats()), min_size=1, max_size=6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_numbers_can_be_drawn(
+    points: list[tuple[float, float]], x_log: bool, y_log: bool
+) -> None:
+    figure = {
+        "title": "any", "x": {"label": "x", "log": x_log}, "y": {"label": "y", "log": y_log},
+        "curves": [{"name": "a", "x": [p[0] for p in points], "y": [p[1] for p in points]}],
+    }  # fmt: skip
+    found = plot(figure)
+    if found is not None:
+        for curve in found.curves:
+            assert all(
+                found.left <= x <= found.right and found.top <= y <= found.bottom
+                for x, y in curve.marks
+            )
+        assert len(found.x_ticks) < 20
+        assert len(found.y_ticks) < 20

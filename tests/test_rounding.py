@@ -16,9 +16,11 @@ from attnverify.compare import judge
 from attnverify.errors import ParameterError, ShapeError
 from attnverify.inputs import Case, Draw
 from attnverify.rounding import Expected, Rounding, loose
-from attnverify.rounding.bounds import Seen, root_mean_square
+from attnverify.rounding.amplitudes import Amplitudes, exact_run
+from attnverify.rounding.bounds import root_mean_square
 from attnverify.rounding.forms import forms
-from attnverify.rounding.noise import Amplitudes, NoisyMachine, exact_run
+from attnverify.rounding.noise import NoisyMachine
+from attnverify.rounding.seen import Seen
 from attnverify.verdict import Status
 
 Array = npt.NDArray[Any]

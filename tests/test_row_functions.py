@@ -45,7 +45,7 @@ from attnverify.notation import (
 from attnverify.provers.normal import prove_equal
 from attnverify.provers.routes import routes
 from attnverify.rounding import Rounding
-from attnverify.rounding.noise import Amplitudes
+from attnverify.rounding.amplitudes import Amplitudes
 from attnverify.rounding.profiles import loose
 from attnverify.serial import from_json, to_json
 from attnverify.transforms import gradient as reverse

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.compare import Form, judge
+from attnverify.check.where import error_map, where
+from attnverify.compare import Due, Form, excess, judge
 from attnverify.inputs import Case
 from attnverify.rounding import Expected, Rounding, arrays_for
+from attnverify.rounding.altered import Given
 from attnverify.spec import Spec
 from attnverify.subjects import Answerer, SubjectFault, SubjectGone
 from attnverify.verdict import Status, Verdict, Witness
@@ -23,24 +25,31 @@ Array = NDArray[Any]
 class Answers:
     """The verdicts on one case, or why it was not judged.
 
-    `misuse`: the call did not fit; `hung`: it ran past its time limit.
+    `misuse`: the call did not fit; `hung`: it ran past its time limit; `expected`: what was due.
     """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     skipped: str = ""
     misuse: str = ""
     hung: bool = False
+    expected: Expected | None = field(default=None, repr=False)
 
 
 class Judge:
     """One subject in one dtype against one spec."""
 
     def __init__(
-        self, spec: Spec, subject: Answerer, dtype: str, *, internal: str | None = None
+        self,
+        spec: Spec,
+        subject: Answerer,
+        dtype: str,
+        *,
+        internal: str | None = None,
+        profile: str = "loose",
     ) -> None:
         self.spec, self.subject, self.dtype = spec, subject, dtype
-        self.internal = internal
-        self._forward = Rounding(spec, dtype, internal=internal)
+        self.internal, self.profile = internal, profile
+        self._forward = Rounding(spec, dtype, internal=internal, profile=profile)
         self._whole: Rounding | None = None
         self.no_backward = ""
 
@@ -53,6 +62,15 @@ class Judge:
         return f"backward d{of} ({self.dtype})"
 
     @property
+    def dues(self) -> dict[str, str]:
+        """The value that each comparison compares, by its name in what is due."""
+        forward = {self.forward_name(name): name for name in self.subject.plan.judged}
+        if self.no_backward:
+            return forward
+        slopes = self.whole.gradients
+        return forward | {self.backward_name(n): slopes[n] for n in self.subject.plan.real}
+
+    @property
     def names(self) -> list[str]:
         """Every comparison, forward first."""
         forward = [self.forward_name(name) for name in self.subject.plan.judged]
@@ -60,10 +78,17 @@ class Judge:
         return [*forward, *(self.backward_name(name) for name in real)]
 
     @property
+    def rounding(self) -> Rounding:
+        """The bounds that a case is judged by: of gradients too, where they can be asked for."""
+        return self._forward if self.no_backward or not self.subject.plan.real else self.whole
+
+    @property
     def whole(self) -> Rounding:
         """Bounds of outputs and gradients together, derived when first asked for."""
         if self._whole is None:
-            self._whole = Rounding(self.spec, self.dtype, internal=self.internal, backward=True)
+            self._whole = Rounding(
+                self.spec, self.dtype, internal=self.internal, profile=self.profile, backward=True
+            )
         return self._whole
 
     def look(self, case: Case) -> None:
@@ -76,10 +101,13 @@ class Judge:
         except SubjectFault:
             return ""
 
-    def ask(self, case: Case, *, backward: bool = True) -> Answers:
-        """The verdicts on one case; without `backward`, on its outputs alone."""
+    def ask(self, case: Case, *, backward: bool = True, matched: bool = False) -> Answers:
+        """The verdicts on one case; without `backward`, on its outputs alone.
+
+        `matched` also tells how far answers go in directions that the errors of many may share.
+        """
         asked = backward and not self.no_backward
-        expected = self.expected(case, backward=asked)
+        expected = self.expected(case, backward=asked, matched=matched)
         if expected.reason:
             return Answers(skipped=expected.reason)
         forward, fault = self._ask_forward(case, expected)
@@ -104,15 +132,19 @@ class Judge:
                 )
         witnessed = {name: self.witnessed(verdict, case) for name, verdict in joined.items()}
         hung = isinstance(fault, SubjectGone) and fault.hung
-        return Answers(witnessed, misuse=misuse, hung=hung)
+        return Answers(witnessed, misuse=misuse, hung=hung, expected=expected)
 
-    def expected(self, case: Case, *, backward: bool = False) -> Expected:
+    def expected(self, case: Case, *, backward: bool = False, matched: bool = False) -> Expected:
         """What is due for one case, or why nothing can be told."""
-        arrays = dict(case.arrays)
-        if not backward:
-            return self._forward.expected(arrays, case.parameters, case.seed, case.sizes)
-        arrays |= self.seeds(case)
-        return self.whole.expected(arrays, case.parameters, case.seed, case.sizes)
+        rounding = self.whole if backward else self._forward
+        arrays = {**case.arrays, **(self.seeds(case) if backward else {})}
+        given = (arrays, case.parameters, case.seed, case.sizes)
+        return rounding.expected(*given, matched=matched)
+
+    def given(self, case: Case) -> Given:
+        """A case as faults are put into it."""
+        seeds = self.seeds(case) if self.rounding is self._whole else {}
+        return self.rounding.given({**case.arrays, **seeds}, case.parameters, case.sizes)
 
     def seeds(self, case: Case) -> dict[str, Array]:
         """The cotangents under the names that the gradient spec gives them."""
@@ -136,10 +168,9 @@ class Judge:
     ) -> dict[str, Verdict]:
         found = {}
         for name, got in outputs.items():
-            verdict = judge(
-                self.forward_name(name), got, expected.dues[name], self._form(name, case, name)
-            )
-            found[verdict.name] = _about(verdict, name)
+            title = self.forward_name(name)
+            due = expected.dues[name]
+            found[title] = _about(self._compared(title, got, due, case, of=name), name)
         return found
 
     def outputs(
@@ -186,10 +217,24 @@ class Judge:
         found = self._judged_outputs(outputs, case, expected)
         for name, title in names.items():
             due = expected.dues[self.whole.gradients[name]]
-            found[title] = _about(
-                judge(title, gradients[name], due, self._form(name, case, name)), f"d{name}"
-            )
+            compared = self._compared(title, gradients[name], due, case, of=name)
+            found[title] = _about(compared, f"d{name}")
         return found, None
+
+    def _compared(self, title: str, got: Array | None, due: Due, case: Case, *, of: str) -> Verdict:
+        """One comparison; a failure of values says where, and carries a map of the error."""
+        form = self._form(of, case, of)
+        verdict = judge(title, got, due, form)
+        if verdict.status is not Status.REFUTED or got is None:
+            return verdict
+        beyond = excess(got, due, form)
+        if beyond is None:
+            return verdict
+        told = {
+            "where": where(beyond > 1, due.axes, case.parameters),
+            "map": error_map(beyond, due.axes),
+        }
+        return replace(verdict, evidence={**verdict.evidence, **told})
 
     def _no_gradients(self, fault: SubjectFault) -> dict[str, Verdict]:
         names = [self.backward_name(name) for name in self.subject.plan.real]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.terms import Entry, Index
 from attnverify.check.judge import Judge
-from attnverify.compare import WIDTHS, within
+from attnverify.compare import WIDTHS, at_most, within
 from attnverify.dtypes import float_type
 from attnverify.errors import ParameterError, RefutedError
 from attnverify.inputs import Case, Support, supported
@@ -21,6 +21,8 @@ Array = NDArray[Any]
 Order: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
 
 
+# What some thousand operations in float64 may add to a bound that a test computes.
+OWN = 2.0**-40
 # Cases whose bounds are remembered.
 KEPT = 64
 
@@ -69,6 +71,20 @@ class Bounded:
     def only(self, axis: str, place: int) -> Bounded:
         """The one place of an axis, which stays as an axis of size one."""
         return self.permuted(axis, [place])
+
+    def norms(self, axis: str) -> Bounded:
+        """The Euclidean norm at each place of an axis, over all other axes."""
+        at = self._at(axis)
+        value, sigma = (
+            np.moveaxis(x, at, 0).reshape(x.shape[at], -1) for x in (self.value, self.sigma)
+        )
+        return Bounded(np.linalg.norm(value, axis=1), np.linalg.norm(sigma, axis=1), (axis,))
+
+    def at_most(self, bound: Array) -> None:
+        """Raise RefutedError where an entry exceeds a bound by more than rounding may."""
+        __tracebackhide__ = True
+        limit = bound * (1 + OWN) + WIDTHS * self.sigma
+        demand(at_most("the property", self.value, limit, self.axes))
 
     def equals(
         self, due: Bounded | float, *, where: Array | None = None, what: str = "the property"
@@ -175,7 +191,7 @@ class Probe:
 
     def axis(self, name: str) -> dict[str, tuple[int, ...]]:
         """The inputs that run along an axis, each with its dimensions there."""
-        found = {entry.tensor.name: _dimensions(entry, name) for entry in self.spec.inputs}
+        found = {entry.tensor.name: dimensions(entry, name) for entry in self.spec.inputs}
         return {tensor: places for tensor, places in found.items() if places}
 
     def permuted(self, case: Case, axis: str, order: Order) -> Case:
@@ -215,7 +231,8 @@ class Probe:
         return replace(case, arrays=found)
 
 
-def _dimensions(entry: Entry, axis: str) -> tuple[int, ...]:
+def dimensions(entry: Entry, axis: str) -> tuple[int, ...]:
+    """At which dimensions an array runs along an axis by itself."""
     places = enumerate(entry.places)
     return tuple(n for n, at in places if isinstance(at, Index) and at.axis.name == axis)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
+from attnverify.attention.stages import EMPTY_ROWS
+from attnverify.errors import ParameterError
 from attnverify.inputs import Support
 from attnverify.spec import Spec
 from attnverify.subjects import Answerer, Outputs, plan, resolved, subject
@@ -41,6 +43,7 @@ class Settings:
     limits: Limits | None = None
     process: Process | None = None
     poison: str | None = None
+    profile: str = "loose"
 
     @property
     def name(self) -> str:
@@ -92,6 +95,15 @@ class Settings:
         >>> Settings(len, load("global"), subject_name="m:f").command("float32", "w.npz")
         'attnverify check m:f --spec global --framework numpy --dtype float32 --replay w.npz'
         """
+        return shlex.join([*self._words(dtype), "--replay", path])
+
+    def again(self, dtype: str, cases: int | None = None) -> str:
+        """The command that draws and judges all cases anew."""
+        drawn = ["--seed", str(self.seed), *([] if cases is None else ["--cases", str(cases)])]
+        return shlex.join([*self._words(dtype), *drawn])
+
+    def _words(self, dtype: str) -> list[str]:
+        """The command but for the cases."""
         words = ["attnverify", "check", self.name, "--spec", self.spec_name or self.spec.name]
         words += ["--framework", self.framework]
         if isinstance(self.layout, str):
@@ -109,12 +121,35 @@ class Settings:
         words += ["--outputs", json.dumps(self.outputs)] if self.outputs else []
         for key, value in self.values.items():
             words += ["--set", f"{key}={value}"]
-        declared = (
-            ("--internal", self.internal),
-            ("--empty-rows", self.empty_rows),
-            ("--poison", self.poison),
-        )
-        for flag, text in declared:
+        profile = None if self.profile == "loose" else self.profile
+        said = {
+            "--internal": self.internal,
+            "--profile": profile,
+            "--empty-rows": self.empty_rows,
+            "--poison": self.poison,
+        }
+        for flag, text in said.items():
             words += [flag, text] if text else []
         words += [] if self.limits is None else self.limits.words()
-        return shlex.join([*words, "--replay", path])
+        return words
+
+
+def declared(
+    spec: str | Spec, empty_rows: str | None, packed: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The choice that a declared convention is; a Spec is composed with its own."""
+    if packed and empty_rows != "zeros":
+        raise ParameterError(
+            "packed sequences have padding in the spec, which counts as zeros",
+            found=f"empty_rows={empty_rows!r}",
+            due='empty_rows="zeros"',
+        )
+    if empty_rows is not None and empty_rows not in EMPTY_ROWS:
+        raise ParameterError(
+            "a convention for rows without keys that cannot be judged",
+            found=repr(empty_rows),
+            due=f"{', '.join(map(repr, EMPTY_ROWS))}, or leave it undeclared",
+        )
+    if empty_rows is None or empty_rows == "zeros" or isinstance(spec, Spec):
+        return {}
+    return {"empty_rows": empty_rows}

@@ -6,10 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from attnverify.check.judge import Answers, Judge
+from attnverify.check.matched import Matched
+from attnverify.check.power import Power
+from attnverify.check.profile import STEEP
 from attnverify.inputs import Case
+from attnverify.rounding import Expected
+from attnverify.rounding.filters import common
 from attnverify.verdict import Status, Verdict
 
 MISUSES = 3
@@ -21,6 +27,8 @@ class Tally:
     """What came of each comparison so far; the first failing case of each is kept."""
 
     judge: Judge
+    # A kept case says whether its own fault is still there, and nothing of others.
+    replayed: bool = False
     held: dict[str, list[Verdict]] = field(default_factory=dict)
     failing: dict[str, Case] = field(default_factory=dict)
     refuted: dict[str, list[Verdict]] = field(default_factory=dict)
@@ -31,7 +39,20 @@ class Tally:
     answered: int = 0
     sizes: dict[str, list[int]] = field(default_factory=dict)
     broadest: Case | None = None
+    wide: dict[str, Verdict] = field(default_factory=dict)
+    steep: list[Case] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def power(self) -> Power:
+        """What the cases so far would have caught."""
+        return Power(self.judge.rounding.altered, self.judge.dues)
+
+    @cached_property
+    def matched(self) -> Matched:
+        """What the answers so far have in common."""
+        rounding = self.judge.rounding
+        return Matched(common(rounding.profile), rounding.altered.temper)
 
     def add(self, case: Case, answers: Answers) -> None:
         """Count one case in."""
@@ -45,6 +66,7 @@ class Tally:
             self.sizes.setdefault(axis, []).append(size)
         if self.broadest is None or _breadth(case) > _breadth(self.broadest):
             self.broadest = case
+        self.steep += [case] if case.style in STEEP else []
         for name, verdict in answers.verdicts.items():
             if verdict.status is Status.REFUTED:
                 self.failing.setdefault(name, case)
@@ -53,6 +75,15 @@ class Tally:
                 self.held.setdefault(name, []).append(verdict)
             else:
                 self.undecided[name] = verdict.detail
+        if answers.expected is not None:
+            self._weigh(case, answers.verdicts, answers.expected)
+
+    def _weigh(self, case: Case, verdicts: Mapping[str, Verdict], expected: Expected) -> None:
+        """Keep what a case says together with others, and what it would have caught."""
+        self.power.add(case, self.judge.given(case), expected)
+        for name, out in self.judge.dues.items():
+            if name in verdicts:
+                self.matched.add(name, verdicts[name], expected.dues[out])
 
     @property
     def misused(self) -> str:
@@ -71,6 +102,12 @@ class Tally:
             return True
         failures = [len(self.refuted.get(name, ())) for name in self.judge.names]
         return bool(failures) and min(failures) >= PATIENCE
+
+    def look_at(self, case: Case) -> None:
+        """Ask one more case, which is not counted, to see where failures lie."""
+        for name, verdict in self.judge.ask(case).verdicts.items():
+            if name in self.refuted and verdict.status is Status.REFUTED:
+                self.wide[name] = verdict
 
     def verdicts(self, small: Mapping[str, Case], spent: float) -> list[Verdict]:
         """One verdict per comparison; a refuted one is that of its smallest case."""
@@ -92,7 +129,7 @@ class Tally:
         worst = max(float(v.evidence.get("worst", 0.0)) for v in held)
         rms = max(float(v.evidence.get("rms", 0.0)) for v in held)
         entries = sum(int(v.evidence.get("entries", 0)) for v in held)
-        return Verdict(
+        verdict = Verdict(
             name,
             Status.HELD,
             f"largest error {worst:.2f} sigma of 6, root mean square {rms:.2f}{self._left_out()}",
@@ -101,6 +138,10 @@ class Tally:
             scope=self._scope(),
             evidence={"worst": worst, "rms": rms, "entries": entries},
         )
+        joined = self.matched.joined(verdict)
+        if joined.status is not Status.HELD:
+            return joined
+        return self.power.judged(joined, self.matched, alone=self.replayed)
 
     def _smallest(self, name: str, small: Case | None) -> Verdict:
         """The refuted verdict on the smallest case, with how often and on which shape."""
@@ -111,12 +152,16 @@ class Tally:
         shape = " ".join(f"{axis}={size}" for axis, size in case.sizes.items())
         settings = "".join(f" {key}={value}" for key, value in case.parameters.items())
         often = f"{len(self.refuted[name])} of {self.answered} cases fail"
+        shown, told = _whereabouts(self._all_refuted(name))
         return replace(
             verdict,
-            detail=f"smallest shape {shape}{settings}: {verdict.detail} ({often})",
+            detail=f"smallest shape {shape}{settings}: {verdict.detail} ({often}{told})",
             cases=self.answered,
-            evidence={**verdict.evidence, "first": _drawn(self.failing[name])},
+            evidence={**verdict.evidence, **shown, "first": _drawn(self.failing[name])},
         )
+
+    def _all_refuted(self, name: str) -> list[Verdict]:
+        return [*self.refuted[name], *([self.wide[name]] if name in self.wide else [])]
 
     def _scope(self) -> str:
         parts = (f"{axis} {min(s)}..{max(s)}" for axis, s in self.sizes.items())
@@ -134,6 +179,20 @@ class Tally:
         return [
             Verdict(f"gradients ({self.judge.dtype})", Status.UNDECIDED, self.judge.no_backward)
         ]
+
+
+def _whereabouts(refuted: list[Verdict]) -> tuple[dict[str, Any], str]:
+    """Where the case with the most entries fails, as evidence and in words.
+
+    On the smallest case there is hardly a place that could be told from another.
+    """
+    mapped = [verdict for verdict in refuted if verdict.evidence.get("map")]
+    if not mapped:
+        return {}, ""
+    widest = max(mapped, key=lambda verdict: int(verdict.evidence.get("entries", 0)))
+    shape = widest.witness.shape if widest.witness is not None else ""
+    shown = {"where": widest.evidence["where"], "map": {**widest.evidence["map"], "case": shape}}
+    return shown, f"; at {shape}: {shown['where'][0]}" if shown["where"] else ""
 
 
 def _breadth(case: Case) -> tuple[int, bool]:

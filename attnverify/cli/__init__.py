@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from attnverify import __version__
 from attnverify.cli.check import check
+from attnverify.cli.flow import flow
 from attnverify.cli.ghostwrite import ghostwrite
 from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
@@ -80,6 +81,7 @@ app.command("list")(list_specs)
 app.command("show")(show)
 app.command("verify")(verify)
 app.command("check")(check)
+app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
 app.command("lattice")(lattice)
 app.command("report")(report)

@@ -57,6 +57,22 @@ Inputs = Annotated[
     str | None,
     typer.Option("--inputs", metavar="JSON", help="Its name for each further input of the spec."),
 ]
+EmptyRows = Annotated[
+    str | None,
+    typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
+]
+Poison = Annotated[
+    str | None,
+    typer.Option("--poison", help="What NaN in masked places does: isolates or propagates."),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="What it rounds: loose (every intermediate; unless told), strict (outputs and"
+        " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits).",
+    ),
+]
 Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]
 Replay = Annotated[
     Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
@@ -102,14 +118,9 @@ def check(
     internal: Annotated[
         str | None, typer.Option("--internal", help="A narrower type that it computes in.")
     ] = None,
-    empty_rows: Annotated[
-        str | None,
-        typer.Option("--empty-rows", help="What a row without keys gives: zeros, nan or uniform."),
-    ] = None,
-    poison: Annotated[
-        str | None,
-        typer.Option("--poison", help="What NaN in masked places does: isolates or propagates."),
-    ] = None,
+    profile: Profile = None,
+    empty_rows: EmptyRows = None,
+    poison: Poison = None,
     cases: Cases = None,
     seed: Seed = 0,
     isolate: Isolate = None,
@@ -135,7 +146,7 @@ def check(
         "empty_rows": empty_rows, "poison": poison, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) if isolate is None else isolate,
-        "time_limit": time_limit, "memory_limit": memory_limit,
+        "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)

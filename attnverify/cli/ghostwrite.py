@@ -21,6 +21,9 @@ def ghostwrite(
         str | None, typer.Option("--layout", help='How arrays lie, such as "b n (h d)".')
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="The type to judge in.")] = "float32",
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Write tests of gradient flow instead.")
+    ] = False,
     assigned: Set = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write it here.")
@@ -35,7 +38,7 @@ def ghostwrite(
     from attnverify.verdict.plain import write_text
 
     text = av.ghostwrite(
-        spec, against=against, framework=framework, layout=layout, dtype=dtype,
+        spec, against=against, framework=framework, layout=layout, dtype=dtype, flow=flow,
         **settings(assigned),
     )  # fmt: skip
     if output is None:

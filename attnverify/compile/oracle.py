@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -174,8 +174,16 @@ def compile(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Oracl
     return Oracle(spec, backend, dtype)
 
 
-def stack(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Stack:
+def stack(
+    spec: Spec,
+    backend: str = "numpy",
+    dtype: str = "float64",
+    over: Collection[str] | None = None,
+) -> Stack:
     """A spec compiled over many draws at once: arrays and outputs have the draws as first axis.
+
+    With `over`, only the inputs named have draws, and what does not depend on them is computed
+    once for all.
 
     >>> import numpy as np
     >>> from attnverify import load
@@ -185,7 +193,7 @@ def stack(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Stack:
     >>> stack_of({"Q": x, "K": x, "V": x}, sizes, {})["O"].shape
     (5, 1, 1, 2, 3)
     """
-    recipe = stacked(lower(spec))
+    recipe = stacked(lower(spec), over)
     source = Printer(reuse=backend == "numpy").function(recipe)
     working = np.dtype(dtype)
     return Stack(recipe, working, _function(source, identifier(spec.name), backend, working))
@@ -203,7 +211,9 @@ class Stack:
         self, arrays: Mapping[str, Any], sizes: Mapping[str, int], parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The outputs; arrays are taken as they are, of the working type."""
-        draws = np.shape(next(iter(arrays.values())))[0]
+        mark = f"draw@{self.recipe.axes[-1]}"
+        first = next(name for name, places in self.recipe.inputs if (mark,) in places)
+        draws = np.shape(arrays[first])[0]
         whole = {**sizes, self.recipe.axes[-1]: draws}
         sized = {size_name(axis): whole[axis] for axis in self.recipe.axes}
         settings = {name: _working(value, self.dtype) for name, value in parameters.items()}

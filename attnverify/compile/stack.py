@@ -7,16 +7,20 @@ of positions alone stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from attnverify.compile.recipe import Label, Labels, Loop, Op, Operand, Recipe, holds_whole
 
 
-def stacked(recipe: Recipe) -> Recipe:
+def stacked(recipe: Recipe, over: Collection[str] | None = None) -> Recipe:
     """The recipe over many draws of its inputs at once; its last axis is that of the draws.
 
     Inputs and outputs have the draws as their first axis. Every real array has them too, so that
     each draw may be disturbed by itself. The run's sizes say how many draws there are.
+
+    With `over`, only the inputs named have draws, and what does not depend on them is computed
+    once for all.
 
     >>> from attnverify import load
     >>> from attnverify.compile.lower import lower
@@ -27,7 +31,7 @@ def stacked(recipe: Recipe) -> Recipe:
     axis = "draws"
     while axis in recipe.axes:
         axis += "_"
-    stacking = _Stacking(f"draw@{axis}", {op.out for op in _all(recipe.ops)})
+    stacking = _Stacking(f"draw@{axis}", {op.out for op in _all(recipe.ops)}, over)
     stacking.names |= {f"n_{name}" for name in (*recipe.axes, axis)} | {*recipe.parameters}
     ops: list[Op] = []
     for op in recipe.ops:
@@ -35,7 +39,10 @@ def stacked(recipe: Recipe) -> Recipe:
     mark = (stacking.mark,)
     return replace(
         recipe,
-        inputs=tuple((name, (mark, *places)) for name, places in recipe.inputs),
+        inputs=tuple(
+            (name, (mark, *places) if stacking.drawn(name) else places)
+            for name, places in recipe.inputs
+        ),
         ops=tuple(ops),
         outputs=tuple(
             (name, stacking.read(value), (mark, *places)) for name, value, places in recipe.outputs
@@ -55,13 +62,21 @@ class _Stacking:
 
     mark: Label
     names: set[str]
+    over: Collection[str] | None = None
     spots: dict[str, int] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+
+    def drawn(self, name: str) -> bool:
+        """Whether an input has draws."""
+        return self.over is None or name in self.over
 
     def add(self, op: Op, ops: list[Op]) -> None:
         """Append an operation with the draws among its labels where they belong."""
         if op.loop is not None:
-            self._loop(op, op.loop, ops)
+            if self._reads_draws(op):
+                self._loop(op, op.loop, ops)
+            else:
+                ops.append(op)
             return
         whole = holds_whole(op, self.whole)
         if whole:
@@ -72,15 +87,19 @@ class _Stacking:
             labels = tuple(x for x in operands[0].labels if x in (self.mark, *op.labels))
             ops.append(replace(op, labels=labels, operands=operands))
             self.spots[op.out] = labels.index(self.mark)
-        elif op.kind == "input" or operands != op.operands:
+        elif operands != op.operands or (op.kind == "input" and self.drawn(op.out)):
             ops.append(replace(op, labels=(self.mark, *op.labels), operands=operands))
             self.spots[op.out] = 0
-        elif whole or op.kind == "scalar":
+        elif whole or op.kind == "scalar" or self.over is not None:
             ops.append(op)
         else:
             name = self._name(op.out)
             ops.append(replace(op, out=name))
             ops.append(self._repeated(op.out, Operand(name, op.labels)))
+
+    def _reads_draws(self, op: Op) -> bool:
+        """Whether a loop has draws to carry."""
+        return self.over is None or any(operand.name in self.spots for operand in op.operands)
 
     def read(self, operand: Operand) -> Operand:
         """The operand with the draws among its labels, if it has them."""

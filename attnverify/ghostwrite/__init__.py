@@ -12,6 +12,7 @@ from typing import Any
 
 from attnverify import __version__
 from attnverify.errors import ParameterError, SubjectError
+from attnverify.ghostwrite.flow import written_flow
 from attnverify.ghostwrite.properties import WIDTH, left_out, safe, shape, wrapped, written
 from attnverify.library import catalog, load, selections
 from attnverify.spec import Spec
@@ -24,15 +25,19 @@ def ghostwrite(
     framework: str = "numpy",
     layout: str | None = None,
     dtype: str = "float32",
+    flow: bool = False,
     **params: Any,
 ) -> str:
     """The text of a pytest file with Hypothesis tests of the properties that a spec has.
 
     `against` names the subject, module:function or file.py:function; without one the spec's own
-    compiled text stands where it would.  `framework`, `layout` and `dtype` are as in `check`, other
-    keywords choose the spec's member and give its parameters values.  Raises LoadError where the
-    spec does not load, ParameterError for a Spec that is not in the catalogue, SubjectError for a
-    subject that is not named so.
+    compiled text stands where it would.  With `flow` the tests are of gradient flow: what comes
+    back from one position of the output, and from how far.  `framework`, `layout` and `dtype` are
+    as in `check`, other keywords choose the spec's member and give its parameters values.
+
+    Raises LoadError where the spec does not load, ParameterError for a Spec that is not in the
+    catalogue or, with `flow`, runs along no sequence, SubjectError for a subject that is not named
+    so.
 
     >>> text = ghostwrite("causal", against="kernel:attention")
     >>> [line[9:].partition("(")[0] for line in text.splitlines() if line.startswith("def ")][2:4]
@@ -47,8 +52,12 @@ def ghostwrite(
         raise ParameterError(
             "framework and layout are a subject's", hint="name it: against='module:function'"
         )
+    tests = written_flow(loaded) if flow else written(loaded)
     opening = _opening(loaded, name, values, against, given)
-    return "\n\n\n".join([f"{_head(loaded, against, dtype)}\n\n{opening}", *written(loaded)]) + "\n"
+    if not any("np." in text for text in tests):
+        opening = opening.removeprefix("import numpy as np\n")
+    head = _head(loaded, against, dtype, flow=flow)
+    return "\n\n\n".join([f"{head}\n\n{opening}", *tests]) + "\n"
 
 
 def _named(spec: Spec, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -67,13 +76,14 @@ def _named(spec: Spec, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 # ---- The head of the file
 
 
-def _head(spec: Spec, against: str | None, dtype: str) -> str:
+def _head(spec: Spec, against: str | None, dtype: str, *, flow: bool) -> str:
     """The docstring: what it was written from, the shapes, and what is not asked and why."""
     subject = against or "the spec's own compiled text"
     first = spec.description.strip().partition("\n")[0]
     inputs = ", ".join(shape(spec, entry.tensor.name) for entry in spec.inputs)
     outputs = ", ".join(shape(spec, name) for name in spec.outputs)
-    announced = [f"{name}: {reason}" for name, reason in left_out(spec).items()]
+    absent = {} if flow else left_out(spec)
+    announced = [f"{name}: {reason}" for name, reason in absent.items()]
     paragraphs = [
         fill(first, WIDTH),
         indent(wrapped(f"{inputs} -> {outputs}", WIDTH - 4), "    "),
@@ -86,9 +96,8 @@ def _head(spec: Spec, against: str | None, dtype: str) -> str:
     if announced:
         listed = "\n".join(fill(line, WIDTH, subsequent_indent="    ") for line in announced)
         paragraphs.append(f"Not asked, because the spec announces that it fails:\n{listed}")
-    title = (
-        f"Properties of {subject}, written by attnverify {__version__} from the spec {spec.name}."
-    )
+    what = "Properties of the gradient flow of" if flow else "Properties of"
+    title = f"{what} {subject}, written by attnverify {__version__} from the spec {spec.name}."
     text = "\n\n".join(filter(None, [fill(title, WIDTH - 3), *paragraphs]))
     return f'"""{safe(text)}\n"""'
 

@@ -55,8 +55,8 @@ def left_out(spec: Spec) -> dict[str, str]:
     return {name: reason for name, reason in spec.announces.items() if name in asked}
 
 
-def _test(name: str, says: str, *body: str) -> str:
-    """The text of one test."""
+def test(name: str, says: str, *body: str) -> str:
+    """The text of one test: its name, what it says, and its lines."""
     told = wrapped(f'"""{safe(says)}"""', WIDTH - 4)
     lines = [*told.splitlines(), *body]
     head = f"@properties\n@given(case=subject.cases())\ndef test_{name}(case):\n"
@@ -68,7 +68,7 @@ def _agreements(spec: Spec) -> list[str]:
     real = [entry.tensor.name for entry in spec.inputs if entry.tensor.kind == "real"]
     outputs = ", ".join(spec.outputs)
     found = [
-        _test(
+        test(
             "forward_agrees_with_the_oracle",
             f"Shape, type and every entry of {outputs} are the oracle's.",
             "subject.forward_agrees(case)",
@@ -77,7 +77,7 @@ def _agreements(spec: Spec) -> list[str]:
     if real:
         slopes = ", ".join(f"d{name}" for name in real)
         found.append(
-            _test(
+            test(
                 "backward_agrees_with_the_oracle",
                 f"Every entry of {slopes} is the oracle's, for a drawn cotangent.",
                 "subject.backward_agrees(case)",
@@ -97,7 +97,7 @@ def _row_sums(parts: Roles, invariant: Invariant) -> list[str]:
         return []
     says = f"{invariant.says}: with ones for {V}, {shape(parts.spec, out)} is one."
     return [
-        _test(
+        test(
             "rows_sum_to_one",
             says,
             f'ones = subject.changed(case, {V}=np.ones_like(case.arrays["{V}"]))',
@@ -114,7 +114,7 @@ def _zero_blocks(parts: Roles, invariant: Invariant) -> list[str]:
     says = f"{invariant.says}: with {V} zero but at one key, {out} is zero in rows without it."
     at = along.index("keys")
     return [
-        _test(
+        test(
             "masked_weights_are_zero",
             says,
             f'{V} = np.zeros_like(case.arrays["{V}"])',
@@ -132,7 +132,7 @@ def _garbage(parts: Roles, name: str, says: str, places: str) -> list[str]:
     moved = ", ".join(e.tensor.name for e in parts.along(axis) if e.tensor.kind == "real")
     out = parts.output.tensor.name
     return [
-        _test(
+        test(
             name,
             f"{says}: {out} is as it was where it sees none of the garbage in {moved}.",
             "rng = np.random.default_rng(case.seed)",
@@ -157,7 +157,7 @@ def _causality(parts: Roles, invariant: Invariant) -> list[str]:
 def _linearity(parts: Roles, invariant: Invariant) -> list[str]:
     (V,) = {entry.tensor.name for entry in parts.value_inputs}
     return [
-        _test(
+        test(
             f"linearity_in_{V}",
             f"{invariant.says}: {V} is -{V} and 2 {V}, whose sum has no rounding.",
             f'{V} = case.arrays["{V}"]',
@@ -177,7 +177,7 @@ def _permutation(parts: Roles, invariant: Invariant) -> list[str]:
         moved = f'.permuted("{axis}", order)' if relabel.indices else ""
         word = "permutes" if relabel.indices else "leaves"
         found.append(
-            _test(
+            test(
                 f"permutation_of_{axis}_{word}_{out}",
                 f"A permutation of the {axis} in {', '.join(relabel.tensors)} {word} {out}.",
                 f'order = np.random.default_rng(case.seed).permutation(case.sizes["{axis}"])',
@@ -191,7 +191,7 @@ def _permutation(parts: Roles, invariant: Invariant) -> list[str]:
 def _independence(axis: str) -> Callable[[Roles, Invariant], list[str]]:
     def write(_parts: Roles, invariant: Invariant) -> list[str]:
         return [
-            _test(
+            test(
                 f"{axis}_independence",
                 f"{invariant.says[0].upper()}{invariant.says[1:]}.",
                 f'one = case.seed % case.sizes["{axis}"]',

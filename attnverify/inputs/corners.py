@@ -55,6 +55,9 @@ CORNERS = (
     Corner((2, 3), (6, 4), (11,), style="offset"),
 )
 
+# A case on which to see where a failure lies: places that can be told apart on every axis.
+WIDE = Corner((2, 3), (4, 5), (41, 37))
+
 
 def _in_turn(
     names: Iterable[str], sizes: tuple[int, ...], spec: Spec, *, inside: bool

@@ -155,11 +155,11 @@ class Draw:
         for number, corner in enumerate(CORNERS):
             if loops and max(corner.lengths) > CORNER_STEPS:
                 continue
-            found = self._cornered(corner, seed + number)
+            found = self.cornered(corner, seed + number)
             if self.empty or not found.empty:
                 yield found
 
-    def _cornered(self, corner: Corner, seed: int) -> Case:
+    def cornered(self, corner: Corner, seed: int) -> Case:
         """The case of a corner, its lengths made equal where a row would see no key."""
         wanted = supported(self.spec, corner.sizes(self.spec), self.support)
         for sizes in (wanted, self._square(wanted)):

@@ -116,8 +116,14 @@ def _support_of_entry(spec: Spec, entry: Entry) -> Predicate:
     row = assigned(spec).get(entry.tensor.name)
     if row is None:
         return TRUE
-    inside = support(spec, row.body)
+    inside = _support_of_name(spec, row.name)
     return rename_in(inside, dict(zip(row.head.indices, entry.indices, strict=True)))
+
+
+@lru_cache(maxsize=256)
+def _support_of_name(spec: Spec, name: str) -> Predicate:
+    """Outside of what an assigned name is 0: worked out once, however often layers read it."""
+    return support(spec, assigned(spec)[name].body)
 
 
 def _without(where: Predicate, bound: tuple[Index, ...]) -> Predicate:

@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnverify.report.picture import Picture, picture
+from attnverify.report.plot import Plot, plot
 from attnverify.report.words import clean, counts, kind, line, reach, title, worst_first
 from attnverify.verdict import Report, Section, Verdict
+from attnverify.verdict.figure import Table
 
 LABEL = 80
+CELL, ROWS = 200, 200
 SOURCE = 60_000
 
 
@@ -31,6 +35,10 @@ class Row:
     replay: str
     certificate: tuple[str, ...]
     evidence: tuple[tuple[str, str], ...]
+    where: tuple[str, ...] = ()
+    picture: Picture | None = None
+    plot: Plot | None = None
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Part:
     gradient: tuple[dict[str, str], ...]
     source: str
     notes: tuple[str, ...]
+    claims: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Page:
     matrices: tuple[Matrix, ...]
     specs: tuple[Part, ...]
     subjects: tuple[Part, ...]
+    claims: tuple[Part, ...]
     environment: tuple[tuple[str, str], ...]
 
 
@@ -98,14 +108,15 @@ def page(report: Report) -> Page:
     anchors = Anchors()
     parts = [_part(section, anchors) for section in report.sections]
     parts.sort(key=lambda part: not part.fails)
-    specs = tuple(part for part in parts if not part.subject)
+    claims = tuple(part for part in parts if part.claims)
+    specs = tuple(part for part in parts if not part.subject and not part.claims)
     subjects = tuple(part for part in parts if part.subject)
     matrices = [
         _matrix("Specs by statements", "spec", specs),
         _matrix("Subjects by comparisons", "subject", subjects),
     ]
     return Page(
-        title=parts[0].title if len(parts) == 1 else _extent(specs, subjects),
+        title=parts[0].title if len(parts) == 1 else _extent(specs, subjects, claims),
         partial=line(report.environment.get("interrupted", "")),
         verdicts=len(report.verdicts),
         tally=tuple(counts(report).items()),
@@ -113,14 +124,19 @@ def page(report: Report) -> Page:
         matrices=tuple(matrix for matrix in matrices if matrix.lines),
         specs=specs,
         subjects=subjects,
+        claims=claims,
         environment=tuple((line(k), line(v)) for k, v in sorted(report.environment.items())),
     )
 
 
-def _extent(specs: tuple[Part, ...], subjects: tuple[Part, ...]) -> str:
-    """How many specs and subjects there are; a spec has a member for each of its choices."""
+def _extent(specs: tuple[Part, ...], subjects: tuple[Part, ...], claims: tuple[Part, ...]) -> str:
+    """How many specs, subjects and claims there are; a spec has a member for each choice."""
     names = {part.title.split(" (")[0] for part in specs}
-    told = ((len(names), "spec"), (len(subjects), "subject"))
+    told = (
+        (len(names), "spec"),
+        (len(subjects), "subject"),
+        (sum(len(part.rows) for part in claims), "claim"),
+    )
     words = [f"{count} {noun}{'s' * (count != 1)}" for count, noun in told if count]
     if len(names) < len(specs):
         words[0] += f" in {len(specs)} members"
@@ -150,6 +166,7 @@ def _part(section: Section, anchors: Anchors) -> Part:
         gradient=_equations(figures.get("gradient")),
         source=clean(figures.get("source") or "", SOURCE),
         notes=_notes(figures.get("notes")),
+        claims=figures.get("kind") == "claims" and not section.subject,
     )
 
 
@@ -169,7 +186,26 @@ def _row(section: Section, verdict: Verdict, anchors: Anchors) -> Row:
         replay=clean(verdict.replay, SOURCE),
         certificate=tuple(clean(step) for step in verdict.certificate),
         evidence=tuple((line(k), told) for k, v in verdict.evidence.items() if (told := _brief(v))),
+        where=_where(verdict.evidence.get("where")),
+        picture=picture(verdict.evidence.get("map")),
+        plot=plot(verdict.evidence.get("figure")),
+        table=_table(verdict.evidence.get("table")),
     )
+
+
+def _where(found: Any) -> tuple[str, ...]:
+    """Statements about where entries fail."""
+    return tuple(line(told) for told in found) if isinstance(found, list) else ()
+
+
+def _table(value: Any) -> Table | None:
+    """A table of the evidence with its words made safe."""
+    found = Table.read(value)
+    if found is None:
+        return None
+    rows = tuple(tuple(line(cell, CELL) for cell in row) for row in found.rows[:ROWS])
+    columns = tuple(line(word, CELL) for word in found.columns)
+    return Table(columns, rows, line(found.caption))
 
 
 def _brief(value: Any) -> str:

@@ -7,6 +7,6 @@ intermediate disturbed as its rounding would disturb it.
 from __future__ import annotations
 
 from attnverify.rounding.bounds import Expected, Rounding, arrays_for
-from attnverify.rounding.profiles import Profile, loose
+from attnverify.rounding.profiles import PROFILES, Profile, loose
 
-__all__ = ["Expected", "Profile", "Rounding", "arrays_for", "loose"]
+__all__ = ["PROFILES", "Expected", "Profile", "Rounding", "arrays_for", "loose"]

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 from threadpoolctl import ThreadpoolController
 
 from attnverify.algebra.terms import Entry
-from attnverify.compare import Due
+from attnverify.compare import WIDTHS, Due
 from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
-from attnverify.compile.recipe import Recipe, label
-from attnverify.compile.run import aligned
+from attnverify.compile.recipe import Recipe
 from attnverify.compile.sizes import bind
 from attnverify.dtypes import float_type, reference_is_wider, reference_type
 from attnverify.equations import place_axis
-from attnverify.rounding.forms import forms, softmaxes
-from attnverify.rounding.noise import Amplitudes, NoisyMachine, Recomputed, exact_run
+from attnverify.rounding.altered import Altered, Given
+from attnverify.rounding.amplitudes import Amplitudes, exact_run
+from attnverify.rounding.filters import filters
+from attnverify.rounding.forms import forms
+from attnverify.rounding.noise import NoisyMachine
 from attnverify.rounding.parts import Form
-from attnverify.rounding.profiles import Profile, loose
+from attnverify.rounding.profiles import near_zero
+from attnverify.rounding.profiles import profile as named_profile
+from attnverify.rounding.seen import Seen
 from attnverify.spec import Spec
 
 Array = NDArray[Any]
 
 RUNS = 48
+# Where only what is stored is rounded there is no slack for a sigma that few runs make too small.
+SELECTIVE_RUNS = 96
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
 SCORE_ERROR = 0.25
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One case in float64: arrays, sizes, parameters, and the generator of its noise."""
-
-    arrays: dict[str, Array]
-    sizes: Mapping[str, int]
-    parameters: Mapping[str, Any]
-    rng: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,25 @@ class Rounding:
         dtype: str,
         *,
         internal: str | None = None,
+        profile: str = "loose",
         backward: bool = False,
-        runs: int = RUNS,
+        runs: int | None = None,
     ) -> None:
-        self.spec, self.dtype, self.runs = spec, float_type(dtype), runs
-        self.profile = loose(dtype, internal)
+        self.spec, self.dtype = spec, float_type(dtype)
+        self.profile = named_profile(profile, dtype, internal)
+        self.runs = runs or (SELECTIVE_RUNS if self.profile.selective else RUNS)
         # In 16 bits nobody normalises by a rounded log-sum-exp: it would cost a digit.
         self.forms = forms(spec, backward=backward, logarithmic=self.profile.enlarged > 1)
         self.recipes = [lower(form.spec) for form in self.forms]
         whole = self.forms[0].spec.replace(outputs=self.forms[0].outputs)
         self.oracle = compile_spec(whole, dtype=_reference(dtype))
         self.outputs = self.forms[0].outputs
+        self._backward = backward
+
+    @cached_property
+    def altered(self) -> Altered:
+        """The same program with a fault in it, made when first asked for."""
+        return Altered(self.spec, backward=self._backward)
 
     @property
     def cotangents(self) -> dict[str, str]:
@@ -100,58 +105,95 @@ class Rounding:
         parameters: Mapping[str, Any],
         seed: int = 0,
         sizes: Mapping[str, int] | None = None,
+        *,
+        matched: bool = False,
     ) -> Expected:
         """The values due and sigma per entry, or the reason why this case cannot be judged.
 
-        Arrays are in the spec's axis order, cotangents under their own names.  Raises ShapeError
+        `matched` asks for filters too, which tell together what no entry tells.  Arrays are in the
+        spec's axis order, cotangents under their own names.  Raises ShapeError
         where arrays do not fit the spec.
         """
-        given = {e.tensor.name: np.shape(arrays[e.tensor.name]) for e in self.spec.inputs}
-        case = _Case(
-            {name: _widened(array) for name, array in arrays.items()},
-            bind(self.spec, given, sizes),
-            parameters,
-            np.random.default_rng(seed),
-        )
+        case = self.given(arrays, parameters, sizes)
+        rng = np.random.default_rng(seed)
         # Hundreds of small products: handing each to several threads costs more than it gives.
         with _threads().limit(limits=1, user_api="blas"):
             given_arrays = arrays_for(self.oracle.dtype, arrays)
             values = self.oracle(**given_arrays, **parameters, sizes=case.sizes)
-            deviations, reason = self._deviations(case)
+            deviations, runs, reason = self._deviations(case, rng, keep=matched)
+            slope = self.altered.slope(case) if matched and not reason else None
         if reason:
             return Expected({}, reason)
-        return Expected({n: self._due(n, values[n], deviations[n]) for n in self.outputs})
+        dues = {n: self._due(n, values[n], deviations[n]) for n in self.outputs}
+        if matched:
+            dues = {n: _filtered(d, runs[n], (slope or {}).get(n)) for n, d in dues.items()}
+        return Expected(dues)
+
+    def given(
+        self,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, Any],
+        sizes: Mapping[str, int] | None = None,
+    ) -> Given:
+        """One case as bounds and faults are computed on it: in float64, with the size of each axis.
+
+        Raises ShapeError where arrays do not fit the spec.
+        """
+        shapes = {e.tensor.name: np.shape(arrays[e.tensor.name]) for e in self.spec.inputs}
+        wide = {name: _widened(array) for name, array in arrays.items()}
+        return Given(wide, parameters, bind(self.spec, shapes, sizes))
 
     def _due(self, name: str, value: Array, deviation: Array) -> Due:
         # A reference no wider than the subject errs as much as the subject does.
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
         # What is undefined has no error, and must not spoil the mean of its row.
-        sigma = doubled * _smoothed(np.where(np.isnan(value), 0, deviation))
+        told = np.where(np.isnan(value), 0, deviation)
+        smooth = _smoothed(told)
+        sigma = doubled * (self._sure * np.fmax(smooth, told) if self.profile.selective else smooth)
         # What the wider reference still tells from zero may be zero to the subject.
-        floor = np.where(np.asarray(value) != 0, self.profile.quantum, 0.0)
+        floor = np.where(np.asarray(value) != 0, near_zero(self.profile.stored), 0.0)
         return Due(np.asarray(value), np.maximum(sigma, floor), self._axes(name))
 
-    def _deviations(self, case: _Case) -> tuple[dict[str, Array], str]:
-        """The largest deviation, a root mean square, of any form's disturbed runs."""
+    @property
+    def _count(self) -> int:
+        """The runs of each form."""
+        return max(1, self.runs // len(self.forms))
+
+    @property
+    def _sure(self) -> float:
+        """How much wider a sigma from these runs must be to be as sure as one that is known.
+
+        Errors of a row may go together, and then each of its runs tells the same of all of it:
+        error over sigma follows Student's distribution with as many degrees of freedom as runs.
+        """
+        return float(stdtrit(self._count, ndtr(-WIDTHS))) / -WIDTHS
+
+    def _deviations(
+        self, case: Given, rng: np.random.Generator, *, keep: bool
+    ) -> tuple[dict[str, Array], dict[str, list[Array]], str]:
+        """The largest deviation, a root mean square, of any form's disturbed runs; those kept."""
         widest: dict[str, Array] = {}
+        kept: dict[str, list[Array]] = {name: [] for name in self.outputs}
         seen = Seen(dict(self.forms[0].scores), {}, {}, case.sizes)
         for number in range(len(self.forms)):
-            exact, spread, reason = self._runs(number, case, seen)
+            exact, moved, reason = self._runs(number, case, seen, rng)
             if reason:
-                return {}, reason
+                return {}, {}, reason
+            spread = {n: root_mean_square(runs, 0) for n, runs in moved.items()}
             if number == 0:
                 seen = Seen(seen.scores, exact, spread, case.sizes)
             for name in self.outputs:
                 # Each form is a program that somebody may rightly write: the widest counts.
                 widest[name] = np.fmax(widest.get(name, spread[name]), spread[name])
-        return widest, ""
+                kept[name] += [moved[name]] if keep else []
+        return widest, kept, ""
 
     def _runs(
-        self, number: int, case: _Case, seen: Seen
+        self, number: int, case: Given, seen: Seen, rng: np.random.Generator
     ) -> tuple[dict[str, Array], dict[str, Array], str]:
-        """One form: the exact values, the deviations of disturbed runs, or why there are none."""
+        """One form: the exact values, how far each disturbed run is off, or why there are none."""
         form, recipe = self.forms[number], self.recipes[number]
-        amplitudes = Amplitudes(recipe, self.profile, case.sizes, form.row_terms)
+        amplitudes = self._amplitudes(form, recipe, case)
         factor = self.profile.enlarged if form.enlarge else 1.0
         # What a loop computes, or nothing needs, has no operation of its own in the recipe.
         there = {op.out for op in recipe.ops}
@@ -168,11 +210,23 @@ class Rounding:
             if reason:
                 return exact, {}, reason
             machine = NoisyMachine(given, case.sizes, case.parameters, amplitudes, factor)
-            count = max(1, self.runs // len(self.forms))
-            runs = machine.runs(recipe, count, case.rng, again)
+            runs = machine.runs(recipe, self._count, rng, again)
             # All forms are one function, and the first loses the least on the way.
             base = {**exact, **seen.exact}
-            return exact, {n: root_mean_square(runs[n] - base[n], 0) / factor for n in runs}, ""
+            return exact, {n: (runs[n] - base[n]) / factor for n in runs}, ""
+
+    def _amplitudes(self, form: Form, recipe: Recipe, case: Given) -> Amplitudes:
+        """What the exact run of a form is to fill in."""
+        return Amplitudes(
+            recipe,
+            self.profile,
+            case.sizes,
+            form.row_terms,
+            outputs=form.outputs,
+            stored=form.stored,
+            # What is computed again is rounded again.
+            anew=bool(form.recomputed),
+        )
 
     def _unfit(self, form: Form, amplitudes: Amplitudes, exact: Mapping[str, Array]) -> str:
         """Why the case lies outside what the bound holds for; empty where it does not."""
@@ -184,7 +238,7 @@ class Rounding:
         )
         if tallest * self.profile.stage > SCORE_ERROR:
             return f"scores of size {tallest:.3g} lose their meaning in {self.dtype.name}"
-        if amplitudes.largest > self.profile.largest:
+        if amplitudes.beyond:
             size = f"{amplitudes.largest:.3g}"
             return f"an intermediate of size {size} lies outside the range of {self.dtype.name}"
         return ""
@@ -194,72 +248,9 @@ class Rounding:
         return tuple(place_axis(place).name for place in head.places)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the first form showed: exact weights and scores, and how far the scores were moved."""
-
-    scores: Mapping[str, str]
-    exact: Mapping[str, Array]
-    spread: Mapping[str, Array]
-    sizes: Mapping[str, int]
-
-    def again(
-        self, form: Form, recipe: Recipe, marker: str, weights: str, profile: Profile
-    ) -> Recomputed:
-        """The noise of weights computed again from rounded scores and a rounded log-sum-exp."""
-        head = form.spec.heads[weights]
-        flat = tuple(label(index) for index in head.indices)
-        shape = [self.sizes[index.axis.name] for index in head.indices]
-        shown = self.exact[self.scores[weights]].reshape(shape)
-        score = np.where(np.isfinite(shown), shown, 0)
-        over = head.indices.index(softmaxes(form.spec)[weights].at)
-        lse = _log_sum_exp(score, self.exact[weights].reshape(shape), over)
-        anew = (np.abs(score) + profile.exponential) * profile.stage / np.sqrt(3)
-        entrywise = np.hypot(self.spread[self.scores[weights]].reshape(shape), anew)
-        rowwise = profile.stage * np.abs(lse) / np.sqrt(3)
-        want = next(op.labels for op in recipe.ops if op.out == marker)
-        return Recomputed(aligned(entrywise, flat, want), aligned(rowwise, flat, want))
-
-    def copied(self, form: Form, recipe: Recipe, marker: str, name: str) -> Recomputed:
-        """The noise of a sum that is computed a second time in another way."""
-        head = form.spec.heads[name]
-        flat = tuple(label(index) for index in head.indices)
-        shape = [self.sizes[index.axis.name] for index in head.indices]
-        value = np.abs(self.exact[name].reshape(shape))
-        relative = np.where(value > 0, self.spread[name].reshape(shape), 0) / np.where(
-            value > 0, value, 1
-        )
-        want = next(op.labels for op in recipe.ops if op.out == marker)
-        # Two computations differ by the errors of both.
-        entrywise = aligned(np.sqrt(2) * relative, flat, want)
-        return Recomputed(entrywise, np.zeros_like(entrywise))
-
-    def peaks(self, form: Form) -> dict[str, Array]:
-        """The largest score of each row, and where running maxima stand."""
-        found: dict[str, Array] = {}
-        for peak in form.peaks:
-            weights, scores = self.exact[peak.weights], self.exact[self.scores[peak.weights]]
-            best = np.argmax(weights, axis=peak.place, keepdims=True)
-            found[peak.largest.tensor.name] = _records(scores, weights > 0, peak.place)
-            top = np.take_along_axis(scores, best, peak.place).squeeze(peak.place)
-            found[peak.top.tensor.name] = np.where(np.isfinite(top), top, 0)
-        return found
-
-
-def _records(scores: Array, seen: Array, axis: int) -> Array:
-    """1 where a seen score is the largest so far from either end: what a running maximum takes."""
-    shown = np.where(seen, scores, -np.inf)
-    ahead = np.maximum.accumulate(shown, axis)
-    behind = np.flip(np.maximum.accumulate(np.flip(shown, axis), axis), axis)
-    return np.where(seen & ((shown == ahead) | (shown == behind)), 1.0, 0.0)
-
-
-def _log_sum_exp(score: Array, weights: Array, over: int) -> Array:
-    """The log-sum-exp of each row, L = S - log A, read at its largest weight."""
-    best = np.argmax(weights, axis=over, keepdims=True)
-    top = np.take_along_axis(weights, best, over)
-    logs = np.log(np.where(top > 0, top, 1))
-    return np.asarray(np.take_along_axis(score, best, over) - logs)
+def _filtered(due: Due, runs: list[Array], slope: Array | None) -> Due:
+    """What is due with the directions that errors may share."""
+    return replace(due, filters=filters(due.value, due.sigma, runs, slope))
 
 
 @cache

@@ -28,6 +28,7 @@ from attnverify.equations import Equation, Statement
 from attnverify.rounding.apart import apart, shared_sums
 from attnverify.rounding.composed import composed
 from attnverify.rounding.distributed import distributed
+from attnverify.rounding.divided import by_last_division
 from attnverify.rounding.features import by_elu, by_values
 from attnverify.rounding.parts import Form, joint, read_again
 from attnverify.spec import Spec
@@ -57,6 +58,7 @@ def forms(spec: Spec, *, backward: bool, logarithmic: bool = False) -> tuple[For
         further.append(replace(_with_scores(kept, whole.outputs), enlarge=False))
     if not softmaxes(named):
         further += [apart(whole), distributed(whole)]
+        further += [by_last_division(named)] if backward else []
     return (plain, *(form for form in further if form is not None))
 
 
@@ -137,11 +139,14 @@ def _again(spec: Spec, *, forward: bool) -> Form | None:
         return None
     reading = set(spec.heads) if forward else _backward_names(spec)
     equations: list[Statement] = []
+    stored: list[str] = []
     for statement in spec.equations:
         if not isinstance(statement, Equation):
             equations.append(statement)
         elif statement.name in terms:
-            equations += _by_outputs(spec, terms[statement.name], taken)
+            exchanged = _by_outputs(spec, terms[statement.name], taken)
+            stored += [equation.name for equation in exchanged[:-1]]
+            equations += exchanged
         elif statement.name in reading:
             equations.append(Equation(statement.head, read_again(statement.body, again)))
         else:
@@ -151,8 +156,9 @@ def _again(spec: Spec, *, forward: bool) -> Form | None:
             equations.append(Equation(again[statement.name], kept))
     recomputed = tuple((head.tensor.name, name) for name, head in again.items())
     changed = spec.replace(equations=tuple(equations))
-    form = Form(changed, spec.outputs, row_terms=tuple(_row_terms(spec)), recomputed=recomputed)
-    return _shown(form, scores)
+    row_terms = tuple(_row_terms(spec))
+    form = Form(changed, spec.outputs, row_terms=row_terms, recomputed=recomputed)
+    return _shown(replace(form, stored=tuple(stored)), scores)
 
 
 def _copies(spec: Spec, taken: set[str]) -> tuple[dict[str, Entry], list[Equation]]:

@@ -8,127 +8,20 @@ here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
-import opt_einsum
 from numpy.typing import NDArray
 
 from attnverify.compile.recipe import Labels, Loop, Op, Operand, Recipe, label_axis
-from attnverify.compile.run import RULES, Machine, aligned, formula, placed, run
-from attnverify.dtypes import float_type
-from attnverify.rounding.profiles import Profile
+from attnverify.compile.run import RULES, Machine, aligned, placed
+from attnverify.rounding.amplitudes import Amplitudes
+from attnverify.rounding.storage import EXACT
 
 Array = NDArray[Any]
 RUNS = "run@runs"
-
-# Functions whose result is one of their operands, or a whole number: nothing is rounded.
-EXACT = {
-    "select",
-    "maximum",
-    "finite",
-    "negative",
-    "step",
-    "sign",
-    "absolute",
-    "stop_gradient",
-    "as_real",
-    "relu",
-    "larger",
-    "smaller",
-    "broadcast",
-}
-ELEMENTARY = {"exp", "log", "tanh", "sin", "cos", "logistic", "erf", "power", "alibi_slope"}
-
-
-@dataclass
-class Amplitudes:
-    """From the exact run: how far each operation's rounding may move its result."""
-
-    recipe: Recipe
-    profile: Profile
-    sizes: Mapping[str, int]
-    row_terms: tuple[str, ...] = ()
-    steps: list[Array | None] = field(default_factory=list)
-    longest: int = 1
-    largest: float = 0.0
-
-    @cached_property
-    def loops(self) -> set[str]:
-        """The axes that recurrences run along."""
-        return {label_axis(op.loop.along) for op in self.recipe.ops if op.loop is not None}
-
-    def record(self, op: Op, value: Any, operands: tuple[Any, ...]) -> Any:
-        """The hook of the exact run."""
-        self.steps.append(self._amplitude(op, value, operands))
-        return value
-
-    def _amplitude(self, op: Op, value: Any, operands: tuple[Any, ...]) -> Array | None:
-        array = np.asarray(value)
-        if op.kind in ("position", "step") or array.dtype.kind != "f":
-            return None
-        if op.kind == "input":
-            return self._stored(array, 1.0) if self.profile.inputs else None
-        if op.kind == "scalar":
-            return None if self._representable(array) else self._stored(array, 1.0)
-        self._measure(array)
-        if op.kind == "contract" or (op.kind == "reduce" and op.detail == "sum"):
-            widened = (
-                self.profile.row_term
-                if op.out.startswith(self.row_terms) and self.row_terms
-                else 1.0
-            )
-            return np.hypot(self._accumulated(op, array, operands), self._stored(array, widened))
-        if op.kind == "reduce" or (op.kind == "map" and op.detail in EXACT):
-            return None
-        return self._stored(array, self.profile.exponential if op.detail in ELEMENTARY else 1.0)
-
-    def _stored(self, array: Array, units: float) -> Array:
-        """Rounding a result to its stored type; what is exactly zero or infinite stays so."""
-        size = np.abs(array).astype(float)
-        amplitude = (units * self.profile.stage * size + self.profile.quantum) / np.sqrt(3)
-        return np.where((size > 0) & np.isfinite(size), amplitude, 0.0)
-
-    def _accumulated(self, op: Op, array: Array, operands: tuple[Any, ...]) -> Array:
-        """Adding n products one after the other: each partial sum is rounded once."""
-        summed = {x for operand in op.operands for x in operand.labels} - set(op.labels)
-        n = prod(self.sizes[label_axis(x)] for x in summed)
-        self.longest = max(self.longest, n)
-        products = self._root_of_squares(op, operands)
-        rounding = 1.0 if op.kind == "contract" else 0.0
-        total = np.where(np.isfinite(array), array, 0).astype(float)
-        steps = np.hypot(products * np.sqrt(rounding + n / 2), total * np.sqrt(n / 3))
-        floor = np.where(products > 0, np.sqrt(n) * self.profile.quantum, 0)
-        # What a loop's steps add up to is stored after each of them.
-        unrolled = bool({label_axis(x) for x in summed} & self.loops)
-        unit = self.profile.stage if unrolled else self.profile.accumulator
-        return np.asarray(np.hypot(unit / np.sqrt(3) * steps, floor))
-
-    def _root_of_squares(self, op: Op, operands: tuple[Any, ...]) -> Array:
-        """The root of the sum of squared products, scaled first: small squares would vanish."""
-        arrays = [np.asarray(o, dtype=float) for o in operands]
-        # An undefined entry spoils what reads it, not the scale of the others.
-        units = [float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a))) or 1.0 for a in arrays]
-        squared = [np.square(a / unit) for a, unit in zip(arrays, units, strict=True)]
-        if op.kind == "reduce":
-            axes = tuple(n for n, x in enumerate(op.operands[0].labels) if x not in op.labels)
-            return np.asarray(np.sqrt(np.sum(squared[0], axis=axes)) * units[0])
-        summed = opt_einsum.contract(formula(op), *squared)
-        return np.asarray(np.sqrt(summed) * float(np.prod(units)))
-
-    def _representable(self, array: Array) -> bool:
-        """Whether a constant is exact in the type: its rounding is none."""
-        if not np.isfinite(array).all():
-            return True
-        narrow = array.astype(float_type(self.profile.dtype).numpy)
-        return bool((narrow.astype(float) == array.astype(float)).all())
-
-    def _measure(self, array: Array) -> None:
-        finite = np.abs(array[np.isfinite(array)])
-        self.largest = max(self.largest, float(finite.max()) if finite.size else 0.0)
 
 
 def _unchanged(_op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
@@ -155,10 +48,13 @@ class NoisyMachine(Machine):
         factor: float = 1.0,
     ) -> None:
         super().__init__(dict(values), sizes, parameters, np.dtype(np.float64), _unchanged, {})
-        self.amplitudes = iter(amplitudes.steps)
+        self.lean, self.grown = amplitudes.lean, set[str]()
+        self.amplitudes = iter(zip(amplitudes.steps, amplitudes.uses, strict=True))
         self.factor = factor
         self.recomputed: Mapping[str, Recomputed] = {}
         self.count, self.rng = 1, np.random.default_rng(0)
+        # A constant is rounded the same way in every case that has it.
+        self.constant = np.random.default_rng(0)
         self.noisy: set[str] = set()
 
     def runs(
@@ -184,21 +80,54 @@ class NoisyMachine(Machine):
         if op.kind == "loop":
             self._noisy_loop(op.loop)
             return
+        amplitude, uses = next(self.amplitudes)
+        op = self._anew(op, uses) if uses else op
         wide = self._widened(op)
         value = contracted(self, wide) if wide.kind == "contract" else RULES[op.kind](self, wide)
-        amplitude = next(self.amplitudes)
         disturbed = wide is not op
         if amplitude is not None:
-            value = value + self.factor * amplitude * self.normal(amplitude.shape)
+            rng = self.constant if op.kind == "scalar" else self.rng
+            value = value + self.factor * amplitude * self.normal(amplitude.shape, rng)
             disturbed = True
+        if self.lean and self._sums_exponentials(op):
+            value, disturbed = self._leaning(op, value), True
         if op.out in self.recomputed:
             value, disturbed = self._again(op.out, value), True
         self.values[op.out] = value
         self.noisy = self.noisy | {op.out} if disturbed else self.noisy - {op.out}
 
-    def normal(self, shape: tuple[int, ...]) -> Array:
+    def normal(self, shape: tuple[int, ...], rng: np.random.Generator | None = None) -> Array:
         """Independent standard normal noise, one draw per run."""
-        return self.rng.standard_normal((self.count, *shape), dtype=np.float32)
+        return (rng or self.rng).standard_normal((self.count, *shape), dtype=np.float32)
+
+    def _anew(self, op: Op, uses: tuple[Array | None, ...]) -> Op:
+        """The operation on operands that are rounded for it alone."""
+        operands = list(op.operands)
+        for number, (operand, amplitude) in enumerate(zip(op.operands, uses, strict=True)):
+            if amplitude is not None:
+                name = f"{operand.name} {number}"
+                noise = self.factor * amplitude * self.normal(amplitude.shape)
+                self.values[name] = self.values[operand.name] + noise
+                self.noisy = self.noisy | {name}
+                operands[number] = replace(operand, name=name)
+        return replace(op, operands=tuple(operands))
+
+    def _leaning(self, op: Op, value: Array) -> Array:
+        """A sum of exponentials with the error of the largest: in every run, row and case alike.
+
+        The largest score of a row is shifted to 0.  A cheap exp of 0 is a little off 1; that is
+        summed as it is and stored as 1, so that all values of a row lean to one side.
+        """
+        shape = (self.count, *(1,) * len(op.labels))
+        lean = self.lean * self.factor * self.normal(shape[1:], self.constant)
+        return np.asarray(value + np.where(value > 0, lean, 0))
+
+    def _sums_exponentials(self, op: Op) -> bool:
+        """Whether an operation sums exponentials; what holds exponentials is kept in mind."""
+        read = any(operand.name in self.grown for operand in op.operands)
+        if op.detail == "exp" or (read and op.kind == "map" and op.detail in EXACT):
+            self.grown.add(op.out)
+        return read and op.kind == "reduce" and op.detail == "sum"
 
     def _again(self, name: str, value: Array) -> Array:
         """Weights computed again from freshly rounded scores and the row's rounded log-sum-exp."""
@@ -231,8 +160,12 @@ class NoisyMachine(Machine):
                 self.step(op)
             for name, value in loop.kept:
                 kept[name].append(self._all_runs(value))
-            for held, _, after in loop.carried:
-                self._copy(held, after.name)
+            following = [
+                (held, self.values[a.name], a.name in self.noisy) for held, _, a in loop.carried
+            ]
+            for held, state, noisy in following:
+                self.values[held] = state
+                self.noisy = self.noisy | {held} if noisy else self.noisy - {held}
         for name, value in loop.kept:
             rows = kept[name][::-1] if loop.reverse else kept[name]
             shape = (self.count, 0, *(self.sizes[label_axis(x)] for x in value.labels))
@@ -286,14 +219,3 @@ def _stack(
     shape = moved.shape
     merged = (*shape[: cut[0]], prod(shape[cut[0] : cut[1]]), prod(shape[cut[1] :]))
     return np.asarray(moved.reshape(merged))
-
-
-def exact_run(
-    recipe: Recipe,
-    arrays: Mapping[str, Array],
-    sizes: Mapping[str, int],
-    parameters: Mapping[str, Any],
-    amplitudes: Amplitudes,
-) -> dict[str, Array]:
-    """The undisturbed run in float64, which also fills in the amplitudes."""
-    return run(recipe, arrays, sizes, parameters, np.float64, hook=amplitudes.record)

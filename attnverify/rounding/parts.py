@@ -30,8 +30,9 @@ class Form:
     """One form: its spec, the outputs judged, and what the disturbed runs must know of it.
 
     `scores` holds (weights, scores), `recomputed` (weights computed again, weights), `copies` (a
-    copy that errs on its own, its original).  Without `enlarge` noise is drawn as large as it is:
-    some forms lose digits, and more than that in enlarged noise.
+    copy that errs on its own, its original), `stored` what is an output computed once more.
+    Without `enlarge` noise is drawn as large as it is: some forms lose digits, and more than that
+    in enlarged noise.
     """
 
     spec: Spec
@@ -41,6 +42,7 @@ class Form:
     recomputed: tuple[tuple[str, str], ...] = ()
     peaks: tuple[Peak, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
+    stored: tuple[str, ...] = ()
     enlarge: bool = True
 
 

@@ -37,13 +37,15 @@ class Answer:
 class Pair:
     """Two calls in a row: the first outputs when they came and after the second call.
 
-    `views` names each output of the second call that lies in the memory of an input, with it.
+    `views` names each output of the second call that lies in the memory of an input, with it;
+    `kept` are the inputs of the first call after the second.
     """
 
     first: Arrays
     later: Arrays
     second: Answer
     views: tuple[tuple[str, str], ...] = ()
+    kept: Arrays = field(default_factory=dict)
 
 
 class Answerer(ABC):
@@ -79,9 +81,10 @@ class Answerer(ABC):
 
     def twice(self, earlier: Arrays, arrays: Arrays, parameters: Values) -> Pair:
         """A call on `earlier`, then one on `arrays`."""
-        laid = self.laid(arrays)
-        pair = self.paired(self.laid(earlier), laid, parameters)
+        before, laid = self.laid(earlier), self.laid(arrays)
+        pair = self.paired(before, laid, parameters)
         unchanged(laid, pair.second)
+        unchanged(before, Answer({}, after=pair.kept), "of an earlier call ")
         return pair
 
     def laid(self, arrays: Arrays, *, case: Arrays | None = None) -> dict[str, Array]:
@@ -109,8 +112,8 @@ class Answerer(ABC):
         """Two calls in a row."""
 
 
-def unchanged(laid: Arrays, answer: Answer) -> None:
+def unchanged(laid: Arrays, answer: Answer, whose: str = "") -> None:
     """SubjectFault where an input does not hold the bits that went in."""
     for name, array in answer.after.items():
         if same_bits(name, array, laid[name]).status is not Status.HELD:
-            raise SubjectFault(f"the subject changed its input {name} in place")
+            raise SubjectFault(f"the subject changed its input {name} {whose}in place")

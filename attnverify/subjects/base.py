@@ -157,7 +157,8 @@ class Subject(Answerer):
     ) -> Pair:
         """Two calls in a row; the outputs of the first are kept as the subject gave them."""
         with self.scope():
-            kept = self.plan.named(self.call(self._lifted(earlier), parameters))
+            before = self._lifted(earlier)
+            kept = self.plan.named(self.call(before, parameters))
             first = self._lowered(kept)
             values = self._lifted(laid)
             outputs = self.plan.named(self.call(values, parameters))
@@ -168,7 +169,7 @@ class Subject(Answerer):
                 for name, given in values.items()
                 if self.shares(value, given)
             )
-            return Pair(first, self._lowered(kept), second, views)
+            return Pair(first, self._lowered(kept), second, views, self._after(before))
 
     def shares(self, _value: Any, _given: Any) -> bool:
         """Whether an output lies in the memory of an input; never where none can be written to."""

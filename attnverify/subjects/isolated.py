@@ -56,7 +56,7 @@ class Isolated(Answerer):
         parts = parted(found)
         views = tuple((str(out), str(given)) for out, given in header.get("views", ()))
         second = self._answer(header, found, self._due)
-        return Pair(parts["first"], parts["later"], second, views)
+        return Pair(parts["first"], parts["later"], second, views, parts["kept"])
 
     def backward_reason(self, arrays: Arrays, parameters: Values) -> str:
         """Why the backward pass cannot be asked; empty where it can."""

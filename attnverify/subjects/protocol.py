@@ -21,7 +21,7 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 # Where the names of arrays of different meaning stand in one message, a word is put before each.
-PARTS = ("output", "gradient", "after", "first", "later", "earlier", "input", "seed")
+PARTS = ("output", "gradient", "after", "first", "later", "kept", "earlier", "input", "seed")
 # A header names arrays and says a sentence or two: more than this is noise on the line.
 HEADER = 2**24
 WIDTH = 8

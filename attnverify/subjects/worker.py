@@ -122,7 +122,8 @@ def _answer(answer: Answer) -> Reply:
 
 def _pair(pair: Pair) -> Reply:
     _, second = _answer(pair.second)
-    return {"views": pair.views}, {**second, **joined(first=pair.first, later=pair.later)}
+    told = joined(first=pair.first, later=pair.later, kept=pair.kept)
+    return {"views": pair.views}, {**second, **told}
 
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:

@@ -190,6 +190,11 @@ class Report:
         return tuple(verdict for section in self.sections for verdict in section.verdicts)
 
     @property
+    def comparisons(self) -> tuple[Verdict, ...]:
+        """Those that compare a subject with the oracle, forward or backward."""
+        return tuple(verdict for verdict in self.verdicts if verdict.compares)
+
+    @property
     def failures(self) -> tuple[tuple[Section, Verdict], ...]:
         """Each verdict that makes the report not ok, with its section."""
         return tuple((section, bad) for section in self.sections for bad in section.failures)

@@ -173,7 +173,7 @@ def test_a_stopped_gradient_is_refuted() -> None:
         s = jnp.einsum("bhid,bhjd->bhij", q, jax.lax.stop_gradient(k)) / q.shape[-1] ** 0.5
         return jnp.einsum("bhij,bhjd->bhid", jax.nn.softmax(s, -1), v)
 
-    assert {v.name: v.status.value for v in judged(stopped, "global", layout=None).verdicts} == {
+    assert {v.name: v.status.value for v in judged(stopped, "global", layout=None).comparisons} == {
         "forward O (float32)": "HELD",
         "backward dQ (float32)": "HELD",
         "backward dK (float32)": "REFUTED",

@@ -105,7 +105,7 @@ ADDED = {"sizes": {**ALONE, "hidden": 3, "align": 4}}
 
 def test_additive_attention_is_right() -> None:
     report = judged(added, "additive", **ADDED).raise_if_refuted()
-    assert len(report.verdicts) == 7
+    assert len(report.comparisons) == 7
 
 
 def test_additive_attention_computes_tanh_of_float64_in_float32() -> None:
@@ -132,7 +132,7 @@ def whole_layer(x_q: Any, x_k: Any, x_v: Any, *, told: Any = None, **weights: An
 def test_multi_head_attention_is_right_with_its_weights(bias: bool) -> None:
     sizes = {**MERGED, "heads": 2, "model": 6}
     report = judged(whole_layer, "multi_head", bias=bias, sizes=sizes).raise_if_refuted()
-    assert len(report.verdicts) == (12 if bias else 8)
+    assert len(report.comparisons) == (12 if bias else 8)
 
 
 def test_multi_head_attention_computes_scores_of_its_own_where_they_are_asked_for() -> None:
@@ -194,7 +194,7 @@ def test_masks_of_multi_head_attention_are_right(
 def test_grouped_query_attention_is_right() -> None:
     report = judged(heads_alone, "grouped_query", kwargs={"groups": GROUPS}, **SHARED)
     assert report.raise_if_refuted().ok
-    assert len(report.verdicts) == 4
+    assert len(report.comparisons) == 4
 
 
 # Another convention each, and what it is judged by.

@@ -99,7 +99,7 @@ def test_torch_layers_are_right_forward_and_backward(
     spec = av.load(name, **choices)
     report = av.check(fn, spec, framework="torch", dtypes=(dtype,), cases=12).raise_if_refuted()
     assert report.ok
-    assert len(report.verdicts) == 1 + len(spec.inputs)
+    assert len(report.comparisons) == 1 + len(spec.inputs)
 
 
 def swapped(x: Any, h: Any, c: Any, **a: Any) -> Any:

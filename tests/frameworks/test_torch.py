@@ -28,7 +28,7 @@ def judged(fn: Callable[..., Any], spec: str, **settings: Any) -> Report:
 
 
 def statuses(report: Report) -> dict[str, str]:
-    return {verdict.name: verdict.status.value for verdict in report.verdicts}
+    return {verdict.name: verdict.status.value for verdict in report.comparisons}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
@@ -54,7 +54,7 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("spec", "settings"), RIGHT, ids=[spec for spec, _ in RIGHT])
 def test_its_variants_are_right(spec: str, settings: dict[str, Any]) -> None:
     report = judged(sdpa, spec, **settings).raise_if_refuted()
-    assert all((verdict.cases or 0) >= 24 for verdict in report.verdicts)
+    assert all((verdict.cases or 0) >= 24 for verdict in report.comparisons)
 
 
 def test_its_math_backend_is_right() -> None:
@@ -238,7 +238,7 @@ def test_multihead_attention_is_right_through_a_wrapper() -> None:
     sizes = {"heads": HEADS, "value_dim": "key_dim"}
     report = judged(multi_head, "global", layout="b n (h d)", sizes=sizes)
     assert report.raise_if_refuted().ok
-    assert len(report.verdicts) == 4
+    assert len(report.comparisons) == 4
 
 
 def layer(x_q: Any, x_k: Any, x_v: Any, *, W_Q: Any, W_K: Any, W_V: Any, W_O: Any) -> Any:
@@ -256,7 +256,7 @@ def layer(x_q: Any, x_k: Any, x_v: Any, *, W_Q: Any, W_K: Any, W_V: Any, W_O: An
 def test_the_whole_layer_is_right_forward_and_backward() -> None:
     sizes = {"value_dim": "key_dim", "model": "heads*key_dim"}
     report = judged(layer, "multi_head", sizes=sizes).raise_if_refuted()
-    assert len(report.verdicts) == 8
+    assert len(report.comparisons) == 8
 
 
 def test_a_keyword_that_the_function_lacks_is_told_in_words() -> None:

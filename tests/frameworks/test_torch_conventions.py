@@ -184,7 +184,7 @@ SIZES = {"value_dim": "key_dim", "model": "heads*key_dim"}
 
 def test_the_layer_is_right_with_its_biases() -> None:
     report = judged(layer, "multi_head", bias=True, sizes=SIZES).raise_if_refuted()
-    assert len(report.verdicts) == 12
+    assert len(report.comparisons) == 12
 
 
 def test_its_weights_are_those_of_each_head() -> None:

@@ -1,0 +1,1 @@
+"""How information and gradients flow through a spec, and what computing it costs."""

@@ -1,0 +1,1 @@
+"""Tests of how gradients and information flow."""

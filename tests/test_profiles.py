@@ -1,0 +1,168 @@
+"""Profiles: what an arithmetic rounds, what fits each of them, and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import attnverify as av
+from attnverify.compile.lower import lower
+from attnverify.dtypes import EIGHT_BITS, eight_bit_type
+from attnverify.errors import ParameterError
+from attnverify.rounding import PROFILES, Rounding
+from attnverify.rounding.profiles import loose, profile, strict
+from attnverify.rounding.storage import storage
+from attnverify.verdict import Status
+
+Array = npt.NDArray[Any]
+EIGHT = {"fp8_e4m3": ml_dtypes.float8_e4m3fn, "fp8_e5m2": ml_dtypes.float8_e5m2}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_in_wide_types_strict_is_loose(dtype: str) -> None:
+    wide, narrow = loose(dtype), strict(dtype)
+    assert not narrow.selective
+    assert (narrow.stage, narrow.accumulator, narrow.enlarged) == (
+        wide.stage, wide.accumulator, wide.enlarged,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_in_narrow_types_strict_keeps_what_is_not_stored_in_float32(dtype: str) -> None:
+    assert strict(dtype).selective
+    assert strict(dtype).stage == loose("float32").stage
+    assert strict(dtype).stored.roundoff == loose(dtype).stage
+
+
+BAD = [
+    ({"name": "tight", "dtype": "float32"}, "an unknown profile"),
+    ({"name": "strict", "dtype": "float64", "internal": "float32"}, "two things"),
+    ({"name": "fp8_e4m3", "dtype": "float64"}, "sums in float32"),
+    ({"name": "strict", "dtype": "float8"}, "an unknown float type"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), BAD)
+def test_what_is_no_profile_is_refused(settings: dict[str, str], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        profile(**settings)
+
+
+@pytest.mark.parametrize("name", EIGHT_BITS)
+def test_types_of_8_bits_are_as_ml_dtypes_has_them(name: str) -> None:
+    found = eight_bit_type(name)
+    info: Any = ml_dtypes.finfo(found.numpy)  # type: ignore[no-untyped-call]  # theirs
+    assert (found.roundoff, found.largest) == (float(info.eps) / 2, float(info.max))
+    with pytest.raises(ParameterError, match="8 bits"):
+        eight_bit_type("float16")
+
+
+def test_a_fused_kernel_stores_weights_slopes_and_outputs_alone() -> None:
+    rounding = Rounding(av.load("causal"), "bfloat16", backward=True)
+    form = rounding.forms[0]
+    found = storage(lower(form.spec), form.outputs)
+    made = {name.split("_")[0] for name in found.operands}
+    assert made == {"A", "dS"}
+    assert {name.split("_")[0] for name in found.outputs} == {"O", "dQ", "dK", "dV"}
+    assert {"Q", "K", "V", "dO"} <= found.given
+    assert any(name.endswith("_scaled") for name in found.given)
+
+
+def test_projections_are_operands_too() -> None:
+    spec = av.load("multi_head")
+    found = storage(lower(spec), spec.outputs)
+    assert {name.split("_")[0] for name in found.operands} >= {"Q", "K", "V", "A"}
+
+
+def eager(q: Array, k: Array, v: Array) -> Array:
+    """Causal attention with every intermediate stored."""
+    dtype = q.dtype
+    s = (q.astype(np.float32) @ k.astype(np.float32).swapaxes(-1, -2)).astype(dtype)
+    s = (s.astype(np.float32) / np.float32(q.shape[-1] ** 0.5)).astype(dtype).astype(np.float32)
+    s = np.where(np.tri(*s.shape[-2:]) > 0, s, -np.inf)
+    e = np.exp(s - s.max(-1, keepdims=True))
+    p = (e / e.sum(-1, keepdims=True)).astype(dtype)
+    out: Array = (p.astype(np.float32) @ v.astype(np.float32)).astype(dtype)
+    return out
+
+
+def fused(q: Array, k: Array, v: Array) -> Array:
+    """The same with the scores kept in float32, and weights that are not normalised."""
+    dtype = q.dtype
+    q, k, v = (x.astype(np.float32) for x in (q, k, v))
+    s = q @ k.swapaxes(-1, -2) / np.float32(q.shape[-1] ** 0.5)
+    s = np.where(np.tri(*s.shape[-2:]) > 0, s, -np.inf)
+    e = np.exp(s - s.max(-1, keepdims=True))
+    out: Array = (e.astype(dtype).astype(np.float32) @ v) / e.sum(-1, keepdims=True)
+    return out.astype(dtype)
+
+
+def test_the_tightest_profile_that_fits_is_told_and_a_declared_one_is_judged_by() -> None:
+    settings: dict[str, Any] = {"dtypes": ("bfloat16",)}
+    fits = {fn.__name__: av.check(fn, "causal", **settings).verdicts[0] for fn in (eager, fused)}
+    assert {name: v.evidence["profile"] for name, v in fits.items()} == {
+        "eager": "loose", "fused": "strict",
+    }  # fmt: skip
+    assert av.check(fused, "causal", profile="strict", **settings).ok
+    assert not av.check(eager, "causal", profile="strict", cases=24, **settings).ok
+
+
+def test_in_float32_no_tighter_profile_is_told_of() -> None:
+    forward = av.check(fused, "causal", cases=6).verdicts[0]
+    assert forward.status is Status.HELD
+    assert "profile" not in forward.evidence
+
+
+def in_eight_bits(name: str, leak: int = 0) -> Any:
+    """A kernel that divides inputs by a scale, rounds them to 8 bits, and rounds its weights."""
+
+    def kept(x: Array) -> Array:
+        wide, kind = x.astype(np.float32), EIGHT[name]
+        scale = np.abs(wide).max(initial=0.0) / float(np.float32(ml_dtypes.finfo(kind).max)) or 1.0  # type: ignore[no-untyped-call]  # theirs
+        found: Array = (wide / scale).astype(kind).astype(np.float32) * np.float32(scale)
+        return found
+
+    def fn(q: Array, k: Array, v: Array) -> Array:
+        dtype = q.dtype
+        q, k, v = map(kept, (q, k, v))
+        s = q @ k.swapaxes(-1, -2) / np.float32(q.shape[-1] ** 0.5)
+        i, j = np.ogrid[: s.shape[-2], : s.shape[-1]]
+        s = np.where(j <= i + leak, s, -np.inf)
+        e = np.exp(s - s.max(-1, keepdims=True))
+        out: Array = e.astype(EIGHT[name]).astype(np.float32) @ v / e.sum(-1, keepdims=True)
+        return out.astype(dtype)
+
+    return fn
+
+
+@pytest.mark.parametrize("name", EIGHT)
+def test_a_kernel_of_8_bits_fits_its_own_profile_and_no_other(name: str) -> None:
+    settings: dict[str, Any] = {"dtypes": ("bfloat16",), "cases": 24}
+    assert av.check(in_eight_bits(name), "causal", profile=name, **settings).ok
+    wider = av.check(in_eight_bits(name), "causal", profile="loose", **settings)
+    assert wider.verdicts[0].status is Status.REFUTED
+    leaks = av.check(in_eight_bits(name, leak=1), "causal", profile=name, **settings)
+    assert leaks.verdicts[0].status is Status.REFUTED
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_bounds_every_output(name: str) -> None:
+    from attnverify.inputs import Draw
+
+    spec = av.load("gru")
+    rounding = Rounding(spec, "bfloat16", profile=name, backward=True)
+    case = Draw(spec, dtype="bfloat16").case({axis.name: 3 for axis in spec.axes}, seed=0)
+    seeds = {rounding.cotangents[out]: array for out, array in case.cotangents.items()}
+    expected = rounding.expected({**case.arrays, **seeds}, {}, matched=True)
+    assert not expected.reason
+    assert all((due.sigma > 0).all() for due in expected.dues.values())
