@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import sympy
 from attnverify import __version__
 from attnverify.algebra.rewrite import children, free, walk
 from attnverify.algebra.terms import Expr, Index, Maximum, Softmax, Threshold, Total
+from attnverify.certify import told as certificate
 from attnverify.compile import compile  # noqa: A004  the fixed public name
 from attnverify.errors import AttnverifyError
 from attnverify.invariants import Invariant, applicable, roles
@@ -35,6 +37,7 @@ from attnverify.provers.joint import Joint, joints
 from attnverify.provers.paths import Routes
 from attnverify.provers.routes import routes
 from attnverify.provers.sampled import confirm, trial, tried
+from attnverify.serial import to_json
 from attnverify.spec import Spec
 from attnverify.statement import Statement
 from attnverify.verdict import Report, Section, Status, Verdict
@@ -202,7 +205,7 @@ def decide(statement: Statement, seen: Verdict) -> Verdict:
         Status.PROVED,
         statement.words or statement.text(),
         scope=SCOPE,
-        certificate=proof.certificate,
+        certificate=certificate(statement, proof.certificate, proof.lines),
     )
 
 
@@ -289,6 +292,7 @@ def figures(spec: Spec, derived: Spec, skipped: Mapping[str, str]) -> dict[str, 
         "equations": spec.printed(),
         "gradient": derived.printed(),
         "source": compile(derived).source,
+        "spec": json.loads(to_json(spec)),
         "notes": {f"{name}: does not apply": reason for name, reason in skipped.items()},
     }
 

@@ -304,6 +304,20 @@ def test_the_report_of_a_file_is_shown_again(folder: Path) -> None:
     assert run("report", "r.json", "--quiet").stdout.count("rows") == 1
 
 
+def test_the_certificates_of_a_report_are_checked_again(folder: Path) -> None:
+    where = ("cross", "--examples", "2", "--jobs", "1", "--quiet")
+    assert run("verify", *where, "--json", "r.json").exit_code == 0
+    again = run("report", "r.json", "--recheck", "--quiet")
+    assert again.exit_code == 0, again.output
+    assert " 0 rejected" in again.stdout
+    text = (folder / "r.json").read_text()
+    (folder / "bent.json").write_text(text.replace("(law 0 positive", "(law 0 nonzero")
+                                      .replace("(law 1 positive", "(law 1 nonzero"))  # fmt: skip
+    bent = run("report", "bent.json", "--recheck", "--quiet")
+    assert bent.exit_code == 1
+    assert "REJECTED" in bent.stdout
+
+
 def test_the_store_tells_a_line_that_was_cut_off(folder: Path) -> None:
     run_ = store.begin({}, {}, folder / ".attnverify")
     run_.append("causal", Verdict("rows", Status.HELD))

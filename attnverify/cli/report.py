@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attnverify.cli.options import Html, Json, Quiet, Store, Verbose
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attnverify.verdict import Report
 
 
 def report(
@@ -21,10 +26,13 @@ def report(
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Another run of the store.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--recheck", help="Check the certificates of every PROVED again.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show a report again, judging nothing."""
+    """Show a report again, judging nothing; with --recheck, apply its certificates again."""
     from attnverify import store as kept
     from attnverify.cli.output import console, finish
     from attnverify.errors import UsageError
@@ -44,4 +52,32 @@ def report(
         found = Report.from_json(file)
     for section in () if quiet else found.sections:
         listing(out, section)
+    if again:
+        _recheck(found, out)
     finish(found, out, json, html)
+
+
+def _recheck(found: Report, out: Console) -> None:
+    """Check a report's certificates again; ends with status 1 where one is rejected."""
+    from attnverify.cli.options import NOT_OK
+    from attnverify.recheck import recheck
+    from attnverify.report.text import write
+    from attnverify.report.words import clean
+
+    rows = list(recheck(found))
+    for row in rows:
+        if row.fault or row.apart:
+            word = "REJECTED" if row.fault else "not checked"
+            write(
+                out, f"{word}  {clean(f'{row.section}: {row.verdict}: {row.fault or row.apart}')}"
+            )
+    good = [row for row in rows if not row.fault and not row.apart]
+    rejected = sum(bool(row.fault) for row in rows)
+    steps, questions = sum(row.steps for row in good), sum(row.questions for row in good)
+    write(
+        out,
+        f"certificates: {len(good)} of {len(rows)} checked again, {steps} steps and {questions} "
+        f"questions to z3; {rejected} rejected",
+    )
+    if rejected:
+        raise typer.Exit(NOT_OK)

@@ -16,6 +16,7 @@ from attnverify.algebra.normal.poly import add, bind, instantiate, scaled
 from attnverify.algebra.normal.printing import polynomial_text
 from attnverify.algebra.normal.spots import Move, Spot
 from attnverify.algebra.normal.support import exists, never_negative
+from attnverify.algebra.normal.trace import certificate_lines
 from attnverify.algebra.rewrite import entries, predicate_entries
 from attnverify.algebra.terms import Entry, Expr, Index
 from attnverify.equations import Recurrence, equations_of
@@ -121,7 +122,8 @@ class _Proof:
         declared = {axis.name: axis for axis in statement.spec.axes if axis.follows}
         self.ctx = Context(parameters, limits, declared)
         self.spots = {
-            index: Spot(self.ctx.fresh(index.axis.name, index.name)) for index in statement.indices
+            index: Spot(self.ctx.record.meet(self.ctx.fresh(index.axis.name, index.name)))
+            for index in statement.indices
         }
 
     def outcome(self) -> Outcome:
@@ -202,7 +204,9 @@ class _Proof:
         first = self._not_negative(add(ctx, sides.right, scaled(sides.left, -1)))
         if first.proved or not never_negative(ctx, sides.left):
             return first
+        places = {spot.var: place for place, spot in enumerate(self.spots.values())}
         for group in self._summands(sides.left):
+            ctx.record.steps.clear()
             whole = sides.left
             for var in group:
                 other = ctx.fresh(ctx.axes[var])
@@ -210,7 +214,8 @@ class _Proof:
             outcome = self._not_negative(add(ctx, sides.right, scaled(whole, -1)))
             if outcome.proved:
                 ctx.say("a term of a sum of terms that are not negative is at most the sum")
-                return Outcome(True, tuple(ctx.words), queries=ctx.decider.asked)  # noqa: FBT003
+                ctx.record.step("part", *(places[var] for var in group))
+                return self._settled(())
         return first
 
     def _summands(self, left: Poly) -> list[tuple[Var, ...]]:
@@ -237,7 +242,8 @@ class _Proof:
         words = tuple(self.ctx.words) or ("both sides have one normal form",)
         if frontier := self._frontier():
             words = (*words, f"{', '.join(sorted(frontier))} taken as any arrays")
-        return Outcome(proved=True, certificate=words, queries=self.ctx.decider.asked)
+        lines = certificate_lines(self.ctx, self.opaque)
+        return Outcome(proved=True, certificate=words, lines=lines, queries=self.ctx.decider.asked)
 
     def _frontier(self) -> set[str]:
         """The names taken as any arrays that the proof met."""

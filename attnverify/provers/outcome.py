@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 class Outcome:
     """The answer of a prover; `proved` false says nothing about whether the claim is true.
 
-    `certificate` lists the rules that were applied, in words; `residue` is what was left of left
+    `certificate` lists the rules that were applied, in words; `lines` are its steps, which
+    `attnverify.certify` checks; `residue` is what was left of left
     minus right; `reason` says why there is no proof.
     """
 
@@ -17,4 +18,5 @@ class Outcome:
     certificate: tuple[str, ...] = ()
     residue: str = ""
     reason: str = ""
+    lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
     queries: int = field(default=0, compare=False)

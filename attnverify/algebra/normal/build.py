@@ -24,7 +24,7 @@ from attnverify.algebra.normal.formulas import (
     negated,
     zero,
 )
-from attnverify.algebra.normal.inverse import inverse, powered, remade_inverse
+from attnverify.algebra.normal.inverse import powered, remade_inverse, told_inverse
 from attnverify.algebra.normal.linear import scalar_form, scalar_polynomial
 from attnverify.algebra.normal.logs import (
     absolute,
@@ -82,6 +82,11 @@ class Builder:
     def __post_init__(self) -> None:
         self.memo: dict[tuple[object, ...], tuple[tuple[Var, ...], Poly]] = {}
         self.ctx.makers.update(MAKERS)
+
+    def _told(self, name: str, poly: Poly) -> Poly:
+        """The value of a function, noted for the certificate."""
+        self.ctx.record.values.append((name, poly))
+        return poly
 
     def polynomial(self, expr: Expr, env: Env) -> Poly:
         """An expression as a polynomial.
@@ -166,7 +171,8 @@ class Builder:
         spots = [self._spot(index, env) for index in entry.indices]
         key = (head.tensor.name, *((spot.plain, spot.moved) for spot in spots))
         if key not in self.memo:
-            slots = tuple(self.ctx.fresh(index.axis.name) for index in head.indices)
+            meet = self.ctx.record.meet
+            slots = tuple(meet(self.ctx.fresh(index.axis.name)) for index in head.indices)
             inner = {
                 index: Spot(slot, spot.plain, spot.moved)
                 for index, slot, spot in zip(head.indices, slots, spots, strict=True)
@@ -180,7 +186,7 @@ class Builder:
 
     def binder(self, index: Index, name: str = "") -> Spot:
         """A new variable for an index that a sum binds."""
-        var = self.ctx.fresh(index.axis.name, name or index.name)
+        var = self.ctx.record.meet(self.ctx.fresh(index.axis.name, name or index.name))
         return self.spot(var, bound=True)
 
     def spot(self, var: Var, *, bound: bool) -> Spot:
@@ -207,11 +213,15 @@ class Builder:
         spot = self.binder(expr.over)
         mass = bind(ctx, self._weight(expr, {**env, expr.over: spot}), spot.var)
         ctx.say("softmax is exp(score) [where] inv(sum of exp(score) [where])")
-        return multiply(ctx, self._weight(expr, at), inverse(ctx, mass))
+        weight = self._weight(expr, at)
+        return multiply(ctx, weight, told_inverse(ctx, mass))
 
     def _weight(self, expr: Softmax, env: Env) -> Poly:
         mask = indicator_poly(self.ctx.indicator(self.formula(expr.where, env)))
-        return multiply(self.ctx, mask, exponential(self.ctx, self.polynomial(expr.score, env)))
+        return multiply(self.ctx, mask, self._exponential(self.polynomial(expr.score, env)))
+
+    def _exponential(self, poly: Poly) -> Poly:
+        return self._told("exp", exponential(self.ctx, poly))
 
     def _row_function(self, expr: Expr, env: Env) -> Poly:
         """A maximum or a threshold: of which values there are, and how often, and of nothing else.
@@ -243,18 +253,20 @@ class Builder:
         ctx = self.ctx
         primitive(name)  # a name that is not on the list raises
         rules: dict[str, Callable[[], Poly]] = {
-            "exp": lambda: exponential(ctx, arguments[0]),
-            "log": lambda: logarithm(ctx, arguments[0]),
-            "absolute": lambda: absolute(ctx, arguments[0]),
+            "exp": lambda: self._exponential(arguments[0]),
+            "log": lambda: self._told(name, logarithm(ctx, arguments[0])),
+            "absolute": lambda: self._told(name, absolute(ctx, arguments[0])),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),
-            "logistic": lambda: inverse(
-                ctx, add(ctx, constant(1), exponential(ctx, scaled(arguments[0], -1)))
-            ),
+            "logistic": lambda: self._logistic(arguments[0]),
         }
         rule = rules.get(name)
-        return rule() if rule else function(ctx, name, tuple(arguments))
+        return rule() if rule else self._told(name, function(ctx, name, tuple(arguments)))
+
+    def _logistic(self, argument: Poly) -> Poly:
+        weight = self._exponential(scaled(argument, -1))
+        return told_inverse(self.ctx, add(self.ctx, constant(1), weight))
 
     # ---- predicates
 
@@ -330,6 +342,7 @@ class Builder:
         if not equal and never_negative(ctx, scaled(poly, -1)):
             return Truth(value=True)
         number, args = intern(ctx, (poly,))
+        ctx.record.values.append(("compared", number, args))
         if equal or never_negative(ctx, poly):
             return negated(nonzero_formula(ctx, number, args))
         cls = ctx.classes[number]

@@ -124,6 +124,7 @@ def _rewrite(ctx: Context, term: Term, lead: _Lead, found: Found) -> Poly | None
     kept: Poly = (Term(term.bound, term.atoms, left),) if left else ()
     atoms = dict(found.rest)
     power = atoms.pop(lead.inv)
+    _note(ctx, term, lead.inv, (taken, found))
     # The factors stand under the term's other sums: their variables are free until bound again.
     common: Poly = (Term((), atoms, taken),)
     replaced = multiply(ctx, common, _nonzero(ctx, lead.inv, power))
@@ -138,6 +139,17 @@ def _rewrite(ctx: Context, term: Term, lead: _Lead, found: Found) -> Poly | None
             replaced = bind(ctx, replaced, var)
     ctx.say("Z inv(Z) = [Z != 0]")
     return (*kept, *replaced)
+
+
+def _note(ctx: Context, term: Term, inv: Atom, split: tuple[Coef, Found]) -> None:
+    """Note that the term changes by a cofactor times Z inv(Z) - [Z != 0]."""
+    taken, found = split
+    images = set(found.names.values())
+    atoms = dict(found.rest)
+    atoms[inv] -= 1
+    atoms = {atom: exponent for atom, exponent in atoms.items() if exponent}
+    bound = tuple(var for var in term.bound if var not in images)
+    ctx.record.step("law", inv.number, inv.args, Term(bound, atoms, taken))
 
 
 def _others(ctx: Context, inv: Atom, place: int) -> Poly:

@@ -27,6 +27,7 @@ from attnverify.algebra.normal.formulas import (
     variables,
     zero,
 )
+from attnverify.algebra.normal.record import Record
 from attnverify.algebra.terms import Axis, Parameter
 
 Conj: TypeAlias = tuple[int, ...]  # numbers of literals, in order
@@ -98,6 +99,7 @@ class Context:
         self.classes_by_sign: dict[object, list[Class]] = {}
         self.colours: dict[object, int] = {}
         self.words: dict[str, None] = {}
+        self.record = Record()
         self.steps = 0
         self.makers: dict[str, Maker] = {}
         self.ends: dict[tuple[str, bool], Var] = {}

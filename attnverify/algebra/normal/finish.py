@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
+from typing import TypeAlias
 
 from attnverify.algebra.normal.cancel import cancelled
 from attnverify.algebra.normal.core import (
@@ -35,6 +36,8 @@ from attnverify.algebra.normal.poly import (
 from attnverify.algebra.normal.support import bound_on, halves, known, nonzero_formula
 from attnverify.algebra.normal.thresholds import summed
 
+Case: TypeAlias = tuple[Formula, Lin, Lin]  # where, the first position counted and the last
+
 ROUNDS = 3
 MOST_DENOMINATORS = 3
 MOST_BOUNDS = 3  # a count between more bounds than this is left as it stands
@@ -49,11 +52,15 @@ def residue(ctx: Context, poly: Poly) -> Poly:
     if rest and not ends.isdisjoint(ctx.ends.values()):
         # What stands at an end may be a term of a sum that is left.
         rest = _reduced(ctx, from_ends(ctx, rest))
+    noted = len(ctx.record.steps)
     try:
         whole = _over_one_denominator(ctx, rest)
-        return () if whole is not None and not _reduced(ctx, whole) else rest
+        if whole is not None and not _reduced(ctx, whole):
+            return ()
     except GaveUp:
-        return rest
+        pass
+    del ctx.record.steps[noted:]  # laws on the way to something else than what is left
+    return rest
 
 
 def _over_one_denominator(ctx: Context, poly: Poly) -> Poly | None:
@@ -183,7 +190,9 @@ def _pick(ctx: Context, term: Term) -> Term | None:
             same = zero(variable(old) - variable(new), ctx.decider.is_real)
             if ctx.decider.vanishes(ctx.pieces(coef), [*known(ctx, term), negated(same)]):
                 ctx.say("a mask that holds at one position only picks that position")
-                return Term(term.bound, term.atoms, ctx.product(coef, ctx.indicator(same)))
+                picked = ctx.product(coef, ctx.indicator(same))
+                ctx.record.step("restate", term, picked)
+                return Term(term.bound, term.atoms, picked)
     return None
 
 
@@ -208,6 +217,7 @@ def _equate(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
             if ctx.decider.holds(same, given):
                 ctx.say("a mask that holds at one position only picks that position")
                 coef = ctx.product(term.coef, ctx.indicator(same))
+                ctx.record.step("restate", term, coef)
                 return [Term(term.bound, term.atoms, coef)]
     return None
 
@@ -230,11 +240,15 @@ def _count(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
     for var in term.bound:
         if var in mentioned:
             continue
-        counted = _positions(ctx, var, conj)
-        if counted is None:
+        found = _positions(ctx, var, conj)
+        if found is None:
             continue
+        counted, cases = found
         kept = tuple(n for n in conj if var not in ctx.literal_variables[n])
         bound = tuple(other for other in term.bound if other != var)
+        said = both(ctx.literals[n] for n in conj if n not in kept)
+        cofactor = Term(bound, term.atoms, {kept: term.coef[conj]})
+        ctx.record.step("count", var, said, cofactor, cases)
         poly: Poly = (Term((), term.atoms, {kept: term.coef[conj]}),)
         poly = multiply(ctx, poly, counted)
         for other in bound:
@@ -244,7 +258,7 @@ def _count(ctx: Context, term: Term, conj: Conj) -> list[Term] | None:
     return None
 
 
-def _positions(ctx: Context, var: Var, conj: Conj) -> Poly | None:
+def _positions(ctx: Context, var: Var, conj: Conj) -> tuple[Poly, list[Case]] | None:
     """How many positions of `var` satisfy a conjunction: last minus first plus 1, case by case."""
     said = [ctx.literals[n] for n in conj if var in ctx.literal_variables[n]]
     touching = [half for part in said for half in halves(part)]
@@ -259,15 +273,18 @@ def _positions(ctx: Context, var: Var, conj: Conj) -> Poly | None:
     if max(len(low), len(high)) > MOST_BOUNDS:
         return None
     terms: list[Term] = []
+    cases: list[Case] = []
     for a, first in enumerate(low):
         for b, last in enumerate(high):
             fits = below(first - last, strict=False, is_real=ctx.decider.is_real)
             case = [*_largest(ctx, low, a, 1), *_largest(ctx, high, b, -1), fits]
-            coef = ctx.indicator(both(part for part in case if not ctx.decider.holds(part)))
+            where = both(part for part in case if not ctx.decider.holds(part))
+            coef = ctx.indicator(where)
             if coef:
+                cases.append((where, first, last))
                 length = polynomial(ctx, last - first + lin({}, 1))
                 terms += multiply(ctx, (Term((), {}, coef),), length)
-    return collect(ctx, terms)
+    return collect(ctx, terms), cases
 
 
 def _needed(ctx: Context, forms: list[Lin], sign: int) -> list[Lin]:

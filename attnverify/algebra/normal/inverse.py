@@ -42,12 +42,22 @@ def inverse(ctx: Context, poly: Poly) -> Poly:
     poly = tuple(t for t in (simplified(ctx, term) for term in poly) if t.coef)
     if not poly:
         return ()
+    factor = constant(1)
     if len(poly) == 1 and not poly[0].bound and len(poly[0].coef) <= MOST_PIECES:
-        return _of_product(ctx, poly[0])
-    common, rest = content(ctx, poly)
-    result = _of_product(ctx, common)
-    for part in _components(ctx, rest):
-        result = multiply(ctx, result, _of_sum(ctx, part))
+        common = poly[0]
+    else:
+        common, rest = content(ctx, poly)
+        for part in _components(ctx, rest):
+            factor = multiply(ctx, factor, _of_sum(ctx, part))
+    result = multiply(ctx, _of_product(ctx, common), factor)
+    ctx.record.split = (common, factor)
+    return result
+
+
+def told_inverse(ctx: Context, poly: Poly) -> Poly:
+    """1 over a polynomial, noted for the certificate with the product that it came from."""
+    result = inverse(ctx, poly)
+    ctx.record.values.append(("inv", ctx.record.split if result else ()))
     return result
 
 
@@ -205,9 +215,16 @@ def powered(ctx: Context, poly: Poly, exponent: Fraction) -> Poly:
     """
     if exponent.denominator == 1:
         whole = int(exponent)
-        return raised(ctx, poly if whole >= 0 else inverse(ctx, poly), abs(whole))
-    if not poly:
-        return ()
+        if whole < 0:
+            poly = told_inverse(ctx, poly)
+        return raised(ctx, poly, abs(whole))
+    result = _rooted(ctx, poly, exponent) if poly else ()
+    ctx.record.values.append((f"power {exponent}", result))
+    return result
+
+
+def _rooted(ctx: Context, poly: Poly, exponent: Fraction) -> Poly:
+    """A polynomial to a power that is not whole."""
     common, rest = content(ctx, poly)
     taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
     ((_, number),) = common.coef.items()

@@ -282,7 +282,10 @@ def _replace(ctx: Context, term: Term, names: Mapping[Var, Var]) -> Poly:
             cls = ctx.classes[atom.number]
             places = dict(zip(cls.slots, args, strict=True))
             bundle = tuple(instantiate(ctx, poly, places) for poly in cls.body)
-            again.append(ctx.makers[atom.kind](ctx, atom.label, bundle, exponent))
+            made = ctx.makers[atom.kind](ctx, atom.label, bundle, exponent)
+            place = Atom(atom.kind, atom.label, atom.number, args)
+            ctx.record.collapses[place, exponent] = made
+            again.append(made)
         else:
             raise_atom(atoms, ctx.atom(atom.kind, atom.label, atom.number, args), exponent)
     result: Poly = (Term(term.bound, atoms, term.coef),)

@@ -1,0 +1,80 @@
+"""Certificates: what a proof's steps are, and a checker that applies them again.
+
+The checker shares no code with the provers. It reads the statement itself; a certificate tells it
+only what functions of polynomials are, which laws to subtract from left - right, and what z3 is
+asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+
+from attnverify.certify.check import Checked, check
+from attnverify.certify.errors import Rejected
+from attnverify.statement import Statement
+
+# How the part of a verdict's certificate begins that one statement has, and one that has no steps.
+HEAD = "proof of "
+UNCHECKED = "not checked apart: "
+
+
+def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
+    """The certificate that a prover's lines make: those that are needed, and z3's questions.
+
+    Raises Rejected where a step does not apply.
+
+    >>> from attnverify import load
+    >>> from attnverify.algebra.terms import ONE, total
+    >>> from attnverify.provers.normal import prove
+    >>> spec = load("global")
+    >>> A = spec.equation("A").head
+    >>> rows = Statement("rows", "equal", spec, total(A, over=A.indices[-1]), ONE)
+    >>> certificate = certified(rows, prove(rows).lines)
+    >>> [line.partition(" ")[0] for line in certificate if line.startswith("(law")]
+    ['(law']
+    """
+    given, found = tuple(lines), check(statement, lines, asking=True)
+    for line in found.perhaps:
+        rest = tuple(other for other in found.needed if other != line)
+        with suppress(Rejected):
+            given, found = rest, check(statement, rest, asking=True)
+    whole = (*found.needed, *found.questions)
+    if len(_steps(found.needed)) < len(_steps(given)):  # what is left out is not missed
+        check(statement, whole)
+    return whole
+
+
+def _steps(lines: Sequence[str]) -> list[str]:
+    """The lines that are more than declarations, which nothing but their use can change."""
+    return [line for line in lines if not line.startswith(("(variables", "(opaque"))]
+
+
+def told(statement: Statement, words: Sequence[str], lines: Sequence[str]) -> tuple[str, ...]:
+    """A statement's part of a verdict's certificate: its text, the rules in words, the steps.
+
+    Where the checker does not follow the steps it says why in their place.
+    """
+    try:
+        steps = certified(statement, lines)
+    except Rejected as reason:
+        steps = (f"{UNCHECKED}{reason if lines else 'the proof keeps no steps'}",)
+    return (f"{HEAD}{statement.text()}", *words, *steps)
+
+
+def parts(certificate: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The parts that a verdict's certificate has, one for each statement that was proved."""
+    starts = [n for n, line in enumerate(certificate) if line.startswith(HEAD)]
+    for start, end in pairwise([*starts, len(certificate)]):
+        yield tuple(certificate[start:end])
+
+
+def steps_of(part: Sequence[str]) -> tuple[str, ...] | None:
+    """The steps that a statement's part has, None where they were not checked."""
+    if any(line.startswith(UNCHECKED) for line in part):
+        return None
+    return tuple(line for line in part[1:] if line.startswith("("))
+
+
+__all__ = ["Checked", "Rejected", "certified", "check", "parts", "steps_of", "told"]
