@@ -214,6 +214,13 @@ def test_the_compiled_spec_itself_holds(name: str) -> None:
     assert [v.detail for v in found if v.status is Status.REFUTED] == []
 
 
+def test_what_the_spec_itself_breaks_unannounced_is_no_fault_of_the_subject() -> None:
+    spec = av.load("causal").replace(announces={})
+    found = judged(causal, spec)
+    assert "permutation equivariance" not in found
+    assert {v.status for v in found.values()} == {Status.HELD}
+
+
 def test_what_a_spec_announces_to_fail_is_not_asked() -> None:
     spec = av.load("causal")
     judge = Judge(spec, subject(causal, spec, dtype="float32"), "float32")

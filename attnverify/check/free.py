@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnverify.check.identities import (
     Asked,
@@ -22,7 +22,7 @@ from attnverify.check.identities import (
     value_shift,
 )
 from attnverify.check.judge import Judge
-from attnverify.check.probe import NotJudged, Probe
+from attnverify.check.probe import NotJudged, Oracle, Probe
 from attnverify.check.states import decoding, merging
 from attnverify.errors import RefutedError
 from attnverify.inputs import Case, Draw, supported
@@ -168,6 +168,18 @@ def _fault(check: Free, asked: Asked) -> str | None:
         check.ask(asked)
     except NotJudged:
         return None
-    except (RefutedError, SubjectFault) as fault:
+    except SubjectFault as fault:
         return fault.message
+    except RefutedError as fault:
+        return fault.message if _lawful(check, asked) else None
     return ""
+
+
+def _lawful(check: Free, asked: Asked) -> bool:
+    """Whether the spec's own oracle does what is asked: not every spec announces what it breaks."""
+    oracle = Oracle(asked.probe.judge, asked.probe.support)
+    try:
+        check.ask(replace(asked, probe=oracle))
+    except (NotJudged, RefutedError):
+        return False
+    return True

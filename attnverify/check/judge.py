@@ -192,10 +192,12 @@ class Judge:
             raise SubjectFault(f"the output has shape {array.shape}, due {form.shape}")
         return form.restore(array)
 
-    def exactly(self, case: Case) -> dict[str, Array]:
-        """The outputs of the spec's own oracle, in its working type."""
-        arrays = arrays_for(self._forward.oracle.dtype, case.arrays)
-        return self._forward.oracle(**arrays, **case.parameters, sizes=case.sizes)
+    def exactly(self, case: Case, *, backward: bool = False) -> dict[str, Array]:
+        """The outputs of the spec's own oracle, and its gradients, in its working type."""
+        oracle = (self.whole if backward else self._forward).oracle
+        seeds = self.seeds(case) if backward else {}
+        arrays = arrays_for(oracle.dtype, {**case.arrays, **seeds})
+        return oracle(**arrays, **case.parameters, sizes=case.sizes)
 
     def slopes(self, case: Case, expected: Expected, view: str) -> list[Verdict]:
         """The verdicts on gradients where inputs and cotangents lie in memory in a way of views."""

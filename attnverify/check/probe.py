@@ -234,6 +234,21 @@ class Probe:
         return replace(case, arrays=found)
 
 
+class Oracle(Probe):
+    """The spec's own oracle in the subject's place: what it breaks is no law of the spec."""
+
+    def output(self, case: Case, *, bound_of: Case | None = None) -> Bounded:
+        """The oracle's first output, as sure as the subject's would be."""
+        return replace(self.due(bound_of or case), value=wide(self._oracle(case)))
+
+    def gradients(self, case: Case, *, bound_of: Case | None = None) -> dict[str, Bounded]:
+        """The oracle's gradient by each real input, as sure as the subject's would be."""
+        dues = self.dues(bound_of or case, backward=True)
+        found = self.judge.exactly(case, backward=True)
+        names = self.judge.whole.gradients
+        return {n: replace(dues[out], value=wide(found[out])) for n, out in names.items()}
+
+
 def dimensions(entry: Entry, axis: str) -> tuple[int, ...]:
     """At which dimensions an array runs along an axis by itself."""
     places = enumerate(entry.places)
