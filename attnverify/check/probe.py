@@ -123,6 +123,11 @@ class Probe:
         found = self.judge.subject.forward(case.arrays, case.parameters)
         return replace(due, value=wide(self.judge.restored(found, case)))
 
+    def outputs(self, case: Case) -> dict[str, Array]:
+        """Every output of the subject in the spec's axis order; SubjectFault for another shape."""
+        found = self.judge.subject.forward(case.arrays, case.parameters)
+        return {n: wide(self.judge.restored_as(n, array, case)) for n, array in found.items()}
+
     def gradients(self, case: Case, *, bound_of: Case | None = None) -> dict[str, Bounded]:
         """The subject's gradient by each real input; one that it does not give is 0."""
         __tracebackhide__ = True
@@ -240,6 +245,10 @@ class Oracle(Probe):
     def output(self, case: Case, *, bound_of: Case | None = None) -> Bounded:
         """The oracle's first output, as sure as the subject's would be."""
         return replace(self.due(bound_of or case), value=wide(self._oracle(case)))
+
+    def outputs(self, case: Case) -> dict[str, Array]:
+        """Every output of the oracle."""
+        return {name: wide(array) for name, array in self.judge.exactly(case).items()}
 
     def gradients(self, case: Case, *, bound_of: Case | None = None) -> dict[str, Bounded]:
         """The oracle's gradient by each real input, as sure as the subject's would be."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnverify.check.identities import Asked
-from attnverify.check.probe import Bounded, NotJudged, Probe, wide
+from attnverify.check.probe import Bounded, NotJudged, Probe
 from attnverify.inputs import Case, supported
 
 
@@ -55,11 +55,7 @@ def _merged(probe: Probe, halves: list[Mapping[str, Bounded]]) -> dict[str, Boun
 
 def _answered(probe: Probe, case: Case, dues: Mapping[str, Bounded]) -> dict[str, Bounded]:
     """Every output of the subject, as sure as what is due."""
-    found = probe.judge.subject.forward(case.arrays, case.parameters)
-    return {
-        name: replace(dues[name], value=wide(probe.judge.restored_as(name, array, case)))
-        for name, array in found.items()
-    }
+    return {n: replace(dues[n], value=value) for n, value in probe.outputs(case).items()}
 
 
 def _some_keys(probe: Probe, case: Case, places: range) -> Case:
