@@ -81,7 +81,7 @@ def semidefinite() -> tuple[Statement, ...]:
 def at_most_half() -> tuple[Statement, ...]:
     """Magnitudes of a row of J sum to 2 p (1 - p) = 1/2 - 2 (p - 1/2)^2, so at most 1/2.
 
-    J is symmetric, so its 2-norm is at most that sum too (Golub and Van Loan, section 2.3.3).
+    J is symmetric, so its 2-norm is at most that sum too (Golub and Van Loan, section 2.3).
     """
     apart = add(*(indicator(Compare(op, as_expr(J), as_expr(L))) for op in "<>"))
     summed = add(_jacobian(J, J), negative(total(mul(apart, _jacobian(J, L)), L)))
@@ -144,15 +144,15 @@ BOUNDS = (
     Theorem("weights of a softmax", "0 <= A <= 1", "definition", weights),
     Theorem(
         "softmax Jacobian", "J = diag(p) - p p^T is symmetric, and J 1 = 0",
-        "Gao and Pavel 2017, proposition 2", jacobian,
+        "Gao and Pavel 2017", jacobian,
     ),
     Theorem(
         "softmax Jacobian is positive semidefinite", "v^T J v >= 0",
-        "Gao and Pavel 2017, proposition 2", semidefinite,
+        "Gao and Pavel 2017", semidefinite,
     ),
     Theorem(
         "softmax Jacobian is at most a half", "rows of |J| sum to at most 1/2",
-        "Nair 2025, theorem 1; derived", at_most_half,
+        "derived", at_most_half,
     ),
     Theorem("outputs are bounded by values", "|O| <= max |V|", "convexity", output),
     Theorem(

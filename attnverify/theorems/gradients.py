@@ -257,7 +257,9 @@ GRADIENTS = (
         _capped,
     ),
     Theorem("gradient of a sink", "dz = - sum_i p_sink,i D_i", "derived; Xiao et al. 2024", _sinks),
-    Theorem("gradient through a rotation", "dQ = R^T d(RQ)", "Su et al. 2021, eq. 16", _rotated),
+    Theorem(
+        "gradient through a rotation", "dQ = R^T d(RQ)", "Su et al. 2021, eqs. 15 and 34", _rotated
+    ),
     Theorem(
         "score gradients with a cotangent of the log-sum-exp",
         "sum_j dS_ij = 0",

@@ -194,9 +194,9 @@ def statement_mutants(statement: Statement) -> Iterator[Statement]:
         for changed in mutants(getattr(statement, side), pool):
             yield from _made(statement, **{side: changed})
     for spot, row in enumerate(statement.spec.equations):
-        for changed in _rows(row, pool):
+        for changed_row in _rows(row, pool):
             rows = list(statement.spec.equations)
-            rows[spot] = changed
+            rows[spot] = changed_row
             yield from _made(statement, spec_equations=tuple(rows))
     for spot in range(len(statement.hypotheses)):
         kept = statement.hypotheses[:spot] + statement.hypotheses[spot + 1 :]

@@ -13,6 +13,7 @@ import sympy
 
 from attnverify.algebra.normal.classes import function, intern
 from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
+from attnverify.algebra.normal.ends import apart
 from attnverify.algebra.normal.forms import Lin, Var, lin, times, variable
 from attnverify.algebra.normal.formulas import (
     Formula,
@@ -35,7 +36,6 @@ from attnverify.algebra.normal.logs import (
 )
 from attnverify.algebra.normal.poly import (
     add,
-    apart,
     bind,
     constant,
     indicator_poly,

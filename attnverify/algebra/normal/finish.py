@@ -18,6 +18,7 @@ from attnverify.algebra.normal.core import (
     Term,
     add_coefs,
 )
+from attnverify.algebra.normal.ends import from_ends
 from attnverify.algebra.normal.forms import Lin, Var, lin, variable
 from attnverify.algebra.normal.formulas import TRUE, Formula, below, both, negated, zero
 from attnverify.algebra.normal.linear import polynomial
@@ -28,7 +29,6 @@ from attnverify.algebra.normal.poly import (
     add,
     bind,
     collect,
-    from_ends,
     instantiate,
     multiply,
     raised,

@@ -19,7 +19,7 @@ from attnverify.algebra.normal.core import (
     scale,
 )
 from attnverify.algebra.normal.forms import Var, form_variables, integral, lin, variable
-from attnverify.algebra.normal.formulas import Formula, Zero, below, both, placed, zero
+from attnverify.algebra.normal.formulas import Formula, Zero, below, both, placed
 from attnverify.algebra.normal.match import matches, signature
 
 MOST_TERMS = 300  # a polynomial with more terms is not a proof that anybody waits for
@@ -100,7 +100,7 @@ def _delta(ctx: Context, term: Term) -> list[Term] | None:
             pair = equated(ctx, number)
             if pair is None:
                 end = ended(ctx, number)
-                if end is not None and (end[0] in term.bound or end[0] in _read(term)):
+                if end is not None and (end[0] in term.bound or end[0] in read_by(term)):
                     return _at_end(ctx, term, (conj, number), end)
                 fixed = _fixed(ctx, term, conj, number)
                 if fixed is not None:
@@ -143,25 +143,7 @@ def equated(ctx: Context, number: int) -> tuple[Var, Var] | None:
     return None
 
 
-def from_ends(ctx: Context, poly: Poly) -> Poly:
-    """The polynomial with each end of an axis as a sum over the axis that a mask picks it from."""
-    ctx.to_ends = False
-    for (axis, last), var in ctx.ends.items():
-        found: list[Term] = []
-        for term in poly:
-            if var not in _read(term):
-                found.append(term)
-                continue
-            new = ctx.fresh(axis)
-            size = lin({("n", axis): Fraction(1)}, -1) if last else lin({})
-            here = ctx.indicator(zero(variable(new) - size, ctx.decider.is_real))
-            moved = instantiate(ctx, (term,), {var: new})
-            found += bind(ctx, multiply(ctx, moved, ((Term((), {}, here)),)), new)
-        poly = collect(ctx, found)
-    return poly
-
-
-def _read(term: Term) -> set[Var]:
+def read_by(term: Term) -> set[Var]:
     """The variables that a term's atoms mention."""
     return {var for atom in term.atoms for var in atom.args}
 
@@ -315,17 +297,6 @@ def instantiate(ctx: Context, poly: Poly, names: Mapping[Var, Var]) -> Poly:
 def _assert_apart(bound: tuple[Var, ...], names: Mapping[Var, Var]) -> None:
     if set(bound) & set(names.values()):
         raise AssertionError("a substitution would capture a bound variable")
-
-
-def apart(ctx: Context, poly: Poly, var: Var) -> tuple[Poly, Poly]:
-    """The terms that depend on a variable, and the others."""
-    inside = {
-        id(term) for term in poly if var in _read(term) or var in ctx.coef_variables(term.coef)
-    }
-    return (
-        tuple(term for term in poly if id(term) in inside),
-        tuple(term for term in poly if id(term) not in inside),
-    )
 
 
 def freshened(ctx: Context, term: Term) -> Term:

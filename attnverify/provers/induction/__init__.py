@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnverify.algebra.normal.setting import Limits
+from attnverify.errors import SpecError
 from attnverify.provers import normal
 from attnverify.provers.induction.closed_form import closed
 from attnverify.provers.induction.copies import copied
@@ -44,7 +45,10 @@ def plans(statement: Statement) -> Iterator[Plan]:
         yield from _over_pairs(Plan((), (statement,)))
         return
     for make in (moved, copied, closed):
-        plan = make(statement)
+        try:
+            plan = make(statement)
+        except (LookupError, SpecError):  # its equations would read each other in a circle
+            continue
         if plan is not None:
             yield plan
             yield from _over_pairs(plan)
