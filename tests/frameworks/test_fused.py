@@ -47,5 +47,5 @@ def judged(fn: Any, dtype: str, cases: int) -> Report:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_fused_kernel_fits_strict_and_eager_code_does_not(dtype: str) -> None:
     report = judged(windowed, dtype, 31).raise_if_refuted()
-    assert {v.evidence["power"]["scale 0.3 %"] for v in report.verdicts} == {"caught"}
+    assert {v.evidence["power"]["scale 0.3 %"] for v in report.comparisons} == {"caught"}
     assert judged(eager, dtype, 4).verdicts[0].status is Status.REFUTED

@@ -58,7 +58,8 @@ def test_jagged_attention_is_right_for_sequences_with_keys() -> None:
     assert [v.status for v in report.verdicts[:4]] == [Status.HELD] * 4
     assert all((v.cases or 0) >= 24 for v in report.verdicts[:4])
     # Jagged attention refuses strided tokens aloud, which is no fault.
-    assert {v.status for v in report.verdicts[4:]} <= {Status.UNDECIDED}
+    (strided,) = [v for v in report.verdicts if v.name.startswith("strided inputs")]
+    assert strided.status is Status.UNDECIDED
 
 
 def test_jagged_attention_raises_for_a_sequence_without_keys() -> None:
