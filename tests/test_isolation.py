@@ -261,7 +261,8 @@ def test_a_backward_pass_that_misbehaves_is_refuted_in_words(
     # What keeps a cotangent shows where shapes come twice, as they do among all cases.
     cases = None if vjp is hostile.vjp_by_the_first_cotangent else 9
     report = judged(hostile.right, vjp=vjp, time_limit=1.5, cases=cases)
-    assert statuses(report)[FORWARD] == "HELD"
+    # A hang ends the drawing after one small case, which would have caught nothing.
+    assert statuses(report)[FORWARD] == ("UNDECIDED" if vjp is hostile.sleeping_vjp else "HELD")
     verdict = named_verdict(report, "backward dQ (float32)")
     assert verdict.status is Status.REFUTED
     assert words in verdict.detail

@@ -93,6 +93,9 @@ def _further(settings: Settings, judge: Judge, draw: Draw, tally: Tally) -> list
     """What cases put one at a time do not show; nothing more is asked of one that hangs."""
     if tally.hung or tally.failing or tally.broadest is None:
         return []
+    if judge.rounding.profile.scaled:
+        # One scale for a whole tensor: garbage in one place takes the digits of all others.
+        return list(habits(judge, draw, tally.broadest))
     told = (observed(settings, judge, draw), poisoned(judge, drawn(draw), settings.poison))
     found = [verdict for verdict in told if verdict is not None]
     found += habits(judge, draw, tally.broadest)
