@@ -226,12 +226,23 @@ def _form_fault(got: Array | None, due: Due, form: Form | None) -> str:
     """What is wrong with the answer's shape or type, in words; empty where nothing is."""
     if got is None:
         return ""
-    shape, axes = (due.value.shape, " ".join(due.axes)) if form is None else (form.shape, form.axes)
-    if got.shape != shape:
-        return f"shape {_shape(got.shape)}, due {_shape(shape)} ({axes})"
-    if form is not None and type_name(got.dtype) != form.dtype:
-        return f"dtype {type_name(got.dtype)}, due {form.dtype}"
-    return ""
+    if form is not None:
+        return form_fault(got, form)
+    return _shape_fault(got, due.value.shape, " ".join(due.axes))
+
+
+def form_fault(got: Array, form: Form) -> str:
+    """What is wrong with an answer's shape or type, whatever its values; empty where nothing is."""
+    fault = _shape_fault(got, form.shape, form.axes)
+    if fault or type_name(got.dtype) == form.dtype:
+        return fault
+    return f"dtype {type_name(got.dtype)}, due {form.dtype}"
+
+
+def _shape_fault(got: Array, shape: tuple[int, ...], axes: str) -> str:
+    if got.shape == shape:
+        return ""
+    return f"shape {_shape(got.shape)}, due {_shape(shape)} ({axes})"
 
 
 def _ratios(found: Array, due: Due) -> Array:

@@ -278,6 +278,10 @@ def one_row_for_nothing(q: Array, k: Array, v: Array) -> Array:
     return right(q, k, v) if q.size else np.zeros((1, 1, 1, 1), q.dtype)
 
 
+def doubles_for_nothing(q: Array, k: Array, v: Array) -> Array:
+    return right(q, k, v) if q.size else np.zeros((*q.shape[:-1], v.shape[-1]))
+
+
 def _as_if_contiguous(array: Array) -> Array:
     steps, step = [], array.itemsize
     for size in array.shape[::-1]:

@@ -12,7 +12,7 @@ import pytest
 import attnverify as av
 from attnverify.check.free import FREE, applying, drawn, free
 from attnverify.check.judge import Judge
-from attnverify.inputs import Draw
+from attnverify.inputs import Draw, Support
 from attnverify.spec import Spec
 from attnverify.subjects import subject
 from attnverify.verdict import Status, Verdict
@@ -122,12 +122,12 @@ def judged(
     spec: str | Spec,
     vjp: Callable[..., Any] | None = None,
     dtype: str = "float32",
-    **settings: Any,
+    sizes: Support | None = None,
 ) -> dict[str, Verdict]:
     """The verdicts of every check that a subject can be asked, by name."""
     loaded = av.load(spec)
-    wrapped = subject(fn, loaded, dtype=dtype, vjp=vjp, **settings)
-    judge, draw = Judge(loaded, wrapped, dtype), Draw(loaded, dtype=dtype)
+    wrapped = subject(fn, loaded, dtype=dtype, vjp=vjp)
+    judge, draw = Judge(loaded, wrapped, dtype), Draw(loaded, dtype=dtype, support=sizes)
     judge.look(next(drawn(draw)))
     return {v.name.partition(" (")[0]: v for v in free(judge, draw)}
 
@@ -212,6 +212,32 @@ def test_the_compiled_spec_itself_holds(name: str) -> None:
     judge.look(cases[0])
     found = list(free(judge, draw, cases))
     assert [v.detail for v in found if v.status is Status.REFUTED] == []
+
+
+ONE = {"batch": 1, "heads": 1, "queries": 1, "keys": 1}
+
+
+@pytest.mark.parametrize(
+    ("fn", "spec", "sizes", "left_out"),
+    [
+        (causal, "causal", ONE, {"masked keys have no influence", "causality"}),
+        (of_all(lambda a: a), "global", ONE, {"permutation equivariance"}),
+        (mixes_batches, "global", ONE, {"batch independence", "head independence"}),
+        (causal, "causal", {"queries": 1, "keys": 4}, {"permutation equivariance"}),
+        (with_states, STATES, {"keys": 1}, {"partial states merge"}),
+    ],
+)
+def test_what_the_sizes_cannot_show_is_not_called_held(
+    fn: Callable[..., Any], spec: str | Spec, sizes: Support, left_out: set[str]
+) -> None:
+    assert not left_out & judged(fn, spec, sizes=sizes).keys()
+
+
+def test_garbage_is_put_where_some_row_does_not_see_it() -> None:
+    """One query at the first key sees no other: wherever garbage may stand, it is found."""
+    found = judged(by_products, "causal", sizes={"queries": 2, "keys": 2})
+    assert found["masked keys have no influence"].status is Status.REFUTED
+    assert found["causality"].status is Status.REFUTED
 
 
 def test_what_the_spec_itself_breaks_unannounced_is_no_fault_of_the_subject() -> None:

@@ -123,7 +123,8 @@ CASES: list[tuple[Callable[..., Any], str, str]] = [
     (hostile.keeps_its_buffer, "earlier outputs (float32)", "O of an earlier call changed"),
     (hostile.contiguous_alone, "strided inputs (float32)", "wrong on strided ones"),
     (hostile.ends_on_nothing, EMPTY, "with no batch the subject crashed: its process was ended"),
-    (hostile.one_row_for_nothing, EMPTY, "with no batch the output has shape (1, 1, 1, 1), due"),
+    (hostile.one_row_for_nothing, EMPTY, "with no batch the answer has shape (1, 1, 1, 1), due"),
+    (hostile.doubles_for_nothing, EMPTY, "with no batch the answer has dtype float64, due float32"),
 ]
 
 

@@ -109,6 +109,13 @@ def test_a_backward_pass_that_lets_poison_through_is_refuted_where_it_is_declare
     assert "of a cotangent that is zero in rows that see it" in found.detail
 
 
+def test_what_is_declared_of_masks_is_undecided_where_nothing_is_masked() -> None:
+    report = av.check(lambda q, k, v: softmax(scores(q, k)) @ v, "global", poison="isolates")
+    (found,) = [v for v in report.verdicts if v.name == "poison (float32)"]
+    assert found.status is Status.UNDECIDED
+    assert "no row was found that does not see" in found.detail
+
+
 def test_a_convention_that_there_is_not_is_refused() -> None:
     with pytest.raises(ParameterError, match="isolates"):
         av.check(by_products, "causal", poison="sometimes")

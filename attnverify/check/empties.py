@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from attnverify.check.judge import Judge
 from attnverify.errors import AttnverifyError
 from attnverify.inputs import Case, Draw, supported
-from attnverify.subjects import SubjectFault, SubjectGone
+from attnverify.subjects import SubjectFault, SubjectGone, WrongForm
 from attnverify.verdict import Status, Verdict, Witness
 
 NAME = "empty axes"
@@ -28,16 +28,14 @@ def empties(judge: Judge, cases: Iterable[Case]) -> Verdict | None:
         axis = next(a for a, size in empty.sizes.items() if size == 0)
         try:
             judge.restored(judge.subject.forward(empty.arrays, empty.parameters), empty)
-        except SubjectGone as gone:
-            return judge.witnessed(_refuted(name, f"with no {axis} {gone.message}"), empty)
+        except (SubjectGone, WrongForm) as fault:
+            return judge.witnessed(_refuted(name, f"with no {axis} {fault.message}"), empty)
         except SubjectFault as fault:
-            if fault.message.startswith("the output has shape"):
-                return judge.witnessed(_refuted(name, f"with no {axis} {fault.message}"), empty)
             refused.append(f"with no {axis} {fault.message}")
         held += 1
     if refused:
         return Verdict(name, Status.UNDECIDED, f"refused aloud: {'; '.join(refused)}")
-    return Verdict(name, Status.HELD, "the shape is as due", cases=held) if held else None
+    return Verdict(name, Status.HELD, "shape and type are as due", cases=held) if held else None
 
 
 def without_places(draw: Draw, case: Case) -> Iterator[Case]:

@@ -6,7 +6,7 @@ where a case cannot be asked.  How far two sides may lie apart is derived for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -18,9 +18,11 @@ from attnverify.algebra.rewrite import predicate_entries
 from attnverify.check.probe import Bounded, NotJudged, Probe
 from attnverify.equations import place_axis
 from attnverify.inputs import Case
-from attnverify.invariants.roles import Roles
+from attnverify.invariants.roles import SEQUENCES, Roles
 
 Array = NDArray[Any]
+# Of fewer places nothing can be moved or left out.
+LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -107,19 +109,29 @@ def read_off(asked: Asked) -> None:
 
 def hidden(asked: Asked) -> None:
     """Garbage at one place: outputs that do not see it stay, and so do their gradients."""
-    _after_garbage(asked, [int(asked.rng.integers(asked.case.sizes[asked.sequence]))])
+    _after_garbage(asked, [[place] for place in _some_order(asked)])
 
 
 def causality(asked: Asked) -> None:
     """Garbage from one place on: outputs before it stay, and so do their gradients."""
-    _after_garbage(asked, slice(int(asked.rng.integers(asked.case.sizes[asked.sequence])), None))
+    _after_garbage(asked, [slice(place, None) for place in _some_order(asked)])
 
 
-def _after_garbage(asked: Asked, places: slice | list[int]) -> None:
+def _some_order(asked: Asked) -> list[int]:
+    return [int(n) for n in asked.rng.permutation(asked.case.sizes[asked.sequence])]
+
+
+def _after_garbage(asked: Asked, choices: Sequence[slice | list[int]]) -> None:
+    """Garbage in the first of some places that part of the output does not see."""
     if asked.chosen_by_values:
         raise NotJudged("rounding decides which places are masked")
-    garbage = asked.probe.garbage(asked.case, asked.sequence, places)
-    apart = unseen(asked, garbage)
+    for places in choices:
+        garbage = asked.probe.garbage(asked.case, asked.sequence, places)
+        apart = unseen(asked, garbage)
+        if apart.any():
+            break
+    else:
+        raise NotJudged("every output sees every place")
     due = asked.probe.due(asked.case)
     for planted in (garbage, _towering(asked, garbage, places)):
         after = asked.probe.output(planted, bound_of=asked.case)
@@ -173,12 +185,15 @@ def _towering(asked: Asked, garbage: Case, places: slice | list[int]) -> Case:
 
 def permutation(asked: Asked) -> None:
     """A permutation of positions permutes the output along with them."""
-    for axis in ("queries", "keys", "time"):
-        if not asked.probe.axis(axis) or not asked.parts.movable(axis):
-            continue
-        order = asked.rng.permutation(asked.case.sizes[axis])
+    along = [axis for axis in SEQUENCES if asked.probe.axis(axis) and asked.parts.movable(axis)]
+    moving = [axis for axis in along if asked.case.sizes[axis] >= LEAST]
+    if not moving:
+        raise NotJudged("one place cannot be moved")
+    before = asked.probe.output(asked.case)
+    for axis in moving:
+        order = [int(n) for n in asked.rng.permutation(asked.case.sizes[axis])]
+        order = order[::-1] if order == sorted(order) else order
         case = asked.probe.permuted(asked.case, axis, order)
-        before = asked.probe.output(asked.case)
         due = before.permuted(axis, order) if axis in before.axes else before
         asked.probe.output(case).equals(due, what=f"O after a permutation of the {axis}")
 
@@ -188,6 +203,8 @@ def alone(axis: str) -> Callable[[Asked], None]:
 
     def ask(asked: Asked) -> None:
         """One entry of a batch, or one head, by itself gives what it gives among the others."""
+        if asked.case.sizes[axis] < LEAST:
+            raise NotJudged(f"there is one {axis} alone")
         one = int(asked.rng.integers(asked.case.sizes[axis]))
         case = asked.probe.only(asked.case, axis, one)
         among = asked.probe.output(asked.case).only(axis, one)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.where import error_map, where
-from attnverify.compare import Due, Form, excess, judge
+from attnverify.compare import Due, Form, excess, form_fault, judge
 from attnverify.inputs import Case
 from attnverify.rounding import Expected, Rounding, arrays_for
 from attnverify.rounding.altered import Given
 from attnverify.spec import Spec
-from attnverify.subjects import Answerer, SubjectFault, SubjectGone
+from attnverify.subjects import Answerer, SubjectFault, SubjectGone, WrongForm
 from attnverify.verdict import Status, Verdict, Witness
 
 Array = NDArray[Any]
@@ -181,15 +181,19 @@ class Judge:
         return [] if expected.reason else [*self._judged_outputs(outputs, case, expected).values()]
 
     def restored(self, outputs: Mapping[str, Array], case: Case) -> Array:
-        """The first output in the spec's axis order; SubjectFault for a shape that is not due."""
+        """The first output in the spec's axis order; WrongForm for a form that is not due."""
         name = self.spec.outputs[0]
         return self.restored_as(name, outputs[name], case)
 
     def restored_as(self, name: str, array: Array, case: Case) -> Array:
-        """An array in the spec's axis order, where it lies as an output or an input does."""
+        """An array in the spec's axis order, where it lies as an output or an input does.
+
+        WrongForm for a shape or a type that is not due.
+        """
         form = self._form(name, case, name)
-        if array.shape != form.shape:
-            raise SubjectFault(f"the output has shape {array.shape}, due {form.shape}")
+        fault = form_fault(array, form)
+        if fault:
+            raise WrongForm(f"the answer has {fault}")
         return form.restore(array)
 
     def exactly(self, case: Case, *, backward: bool = False) -> dict[str, Array]:

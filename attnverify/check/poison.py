@@ -83,14 +83,13 @@ def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdi
                 return judge.witnessed(refuted, case)
             tried, masked = tried + 1, masked or dose.masked
             spread += [dose.words] if propagated else []
-    if not masked and declared is None:
-        return None
+    if not masked:
+        none = "no row was found that does not see the place with NaN"
+        return Verdict(name, Status.UNDECIDED, none) if declared else None
     return _said(name, tried, list(dict.fromkeys(spread)), declared)
 
 
-def _said(name: str, tried: int, spread: list[str], declared: str | None) -> Verdict | None:
-    if not tried:
-        return None
+def _said(name: str, tried: int, spread: list[str], declared: str | None) -> Verdict:
     found = f"the subject propagates {'; '.join(spread)}" if spread else "the subject isolates them"
     if declared is not None:
         return Verdict(name, Status.HELD, f"{declared!r} is declared; {found}", cases=tried)
@@ -106,13 +105,17 @@ def _keys(asked: Asked) -> Iterator[_Dose]:
         return
     if not asked.parts.masked or asked.chosen_by_values:
         return
-    place = int(asked.rng.integers(asked.case.sizes[axis]))
-    garbage = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, [place]))
     try:
         reachable = _first_entry(asked, (*asked.parts.key_inputs, *asked.parts.value_inputs))
     except NotJudged:
         return
-    seen = ~unseen(asked, garbage)
+    for place in (int(n) for n in asked.rng.permutation(asked.case.sizes[axis])):
+        garbage = _in_one_entry(asked, asked.probe.garbage(asked.case, axis, [place]))
+        seen = ~unseen(asked, garbage)
+        if (reachable & ~seen).any():
+            break
+    else:
+        return
     sides = {"keys": asked.parts.key_inputs, "values": asked.parts.value_inputs}
     for side, entries in sides.items():
         names = [entry.tensor.name for entry in entries]

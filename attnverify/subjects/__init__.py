@@ -11,7 +11,7 @@ from attnverify.errors import ParameterError
 from attnverify.library import resolve_subject
 from attnverify.subjects.answerer import Answerer, Pair
 from attnverify.subjects.base import Plan, Subject
-from attnverify.subjects.faults import SubjectFault, SubjectGone
+from attnverify.subjects.faults import SubjectFault, SubjectGone, WrongForm
 from attnverify.subjects.outputs import Outputs, checked, named_outputs
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ __all__ = [
     "Subject",
     "SubjectFault",
     "SubjectGone",
+    "WrongForm",
     "named_outputs",
     "packages",
     "plan",

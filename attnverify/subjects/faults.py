@@ -16,6 +16,10 @@ class SubjectFault(SubjectError):  # noqa: N818  a fault of the subject's, which
         self.misuse = misuse
 
 
+class WrongForm(SubjectFault):
+    """An answer of another shape or type than is due."""
+
+
 class SubjectGone(SubjectFault):
     """The subject's own process ended, or had to be ended, before it answered.
 
