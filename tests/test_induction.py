@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from attnverify import load
 from attnverify.algebra.terms import Entry, Tensor
 from attnverify.equations import Recurrence
-from attnverify.errors import AttnverifyError
 from attnverify.notation import tanh
 from attnverify.provers import induction
 from attnverify.provers.induction import closed_form, copies, plans, prove, relabelling, steps
@@ -21,7 +20,7 @@ from attnverify.statement import Statement, beside
 from tests.provers.corpus import recurrences
 from tests.provers.corpus.recurrences import FALSE, NOT_YET, TRUE
 from tests.provers.judge import refutation
-from tests.provers.mutate import statement_mutants
+from tests.provers.laws import beyond_reach, falsely_proved, mutant, never_proved
 
 a_true_one = pytest.mark.parametrize("statement", TRUE, ids=lambda s: s.name)
 a_false_one = pytest.mark.parametrize("statement", FALSE, ids=lambda s: s.name)
@@ -46,45 +45,23 @@ def test_what_a_plan_asks_for_is_true_and_has_no_recurrence(statement: Statement
 
 @a_false_one
 def test_what_is_false_is_never_proved(statement: Statement) -> None:
-    outcome = prove(statement)
-    assert not outcome.proved
-    assert outcome.reason
-    assert refutation(statement, 60) is not None, "the corpus calls this false, and it is not"
+    never_proved(prove, statement)
 
 
 @pytest.mark.parametrize("statement", NOT_YET, ids=lambda s: s.name)
 def test_what_is_beyond_reach_says_what_was_left(statement: Statement) -> None:
-    outcome = prove(statement)
-    assert not outcome.proved, "this is in reach now: move it to what must be proved"
-    assert outcome.residue
-    assert refutation(statement, 20) is None
+    beyond_reach(prove, statement)
 
 
 @given(data=st.data())
 @settings(max_examples=40)
 def test_no_mutant_of_a_recurrence_is_proved_and_false(data: st.DataObject) -> None:
-    statement = data.draw(st.sampled_from([*TRUE, *FALSE]))
-    for _ in range(data.draw(st.integers(1, 2))):
-        found = list(statement_mutants(statement))
-        statement = found[data.draw(st.integers(0, len(found) - 1))] if found else statement
+    statement = mutant(data, [*TRUE, *FALSE])
     if prove(statement).proved:
         assert refutation(statement, 8) is None, statement.text()
 
 
 # ---- a plan with a fault planted in it proves something false, and the corpus notices
-
-
-def falsely_proved(statements: list[Statement]) -> list[str]:
-    """The names of false statements that are proved, whatever else goes wrong."""
-    found = []
-    for statement in statements:
-        try:
-            proved = prove(statement).proved
-        except (AssertionError, ArithmeticError, AttnverifyError, LookupError, ValueError):
-            continue
-        if proved:
-            found.append(statement.name)
-    return found
 
 
 def without(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
@@ -110,7 +87,7 @@ def test_leaving_out_a_part_would_be_noticed(
     monkeypatch: pytest.MonkeyPatch, part: str, statements: list[Statement], name: str
 ) -> None:
     without(monkeypatch, part)
-    assert name in falsely_proved(statements)
+    assert name in falsely_proved(prove, statements)
 
 
 def test_a_wrong_closed_form_is_not_taken_on_trust(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +114,7 @@ def test_relabelling_the_axis_of_the_steps_would_be_noticed(
         return Plan(("careless",), (*work.obligations, claim))
 
     monkeypatch.setattr(induction, "moved", careless)
-    assert "a network with its steps permuted" in falsely_proved(recurrences.NOT_CAUSAL)
+    assert "a network with its steps permuted" in falsely_proved(prove, recurrences.NOT_CAUSAL)
 
 
 def test_a_copy_that_is_none_is_not_taken_for_one() -> None:

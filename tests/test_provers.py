@@ -28,7 +28,7 @@ from tests.provers.corpus import (
     true_sums,
 )
 from tests.provers.judge import refutation
-from tests.provers.mutate import statement_mutants
+from tests.provers.laws import beyond_reach, falsely_proved, mutant, never_proved
 
 TRUE = [*true_sums.TRUE, *true_attention.TRUE, *true_specs.TRUE, *hard.TRUE]
 FALSE = [*false_sums.FALSE, *false_attention.FALSE, *hard_false.FALSE]
@@ -58,27 +58,18 @@ def test_what_is_true_is_proved(statement: Statement) -> None:
 
 @a_false_one
 def test_what_is_false_is_never_proved(statement: Statement) -> None:
-    outcome = prove(statement)
-    assert not outcome.proved
-    assert outcome.reason
-    assert refutation(statement, 60) is not None, "the corpus calls this false, and it is not"
+    never_proved(prove, statement)
 
 
 @pytest.mark.parametrize("statement", NOT_YET, ids=lambda s: s.name)
 def test_what_is_beyond_reach_says_what_was_left(statement: Statement) -> None:
-    outcome = prove(statement)
-    assert not outcome.proved, "this is in reach now: move it to what must be proved"
-    assert outcome.residue
-    assert refutation(statement, 20) is None
+    beyond_reach(prove, statement)
 
 
 @given(data=st.data())
 @settings(max_examples=120)
 def test_no_mutant_of_a_statement_is_proved_and_false(data: st.DataObject) -> None:
-    statement = data.draw(st.sampled_from([*TRUE, *FALSE]))
-    for _ in range(data.draw(st.integers(1, 2))):
-        found = list(statement_mutants(statement))
-        statement = found[data.draw(st.integers(0, len(found) - 1))] if found else statement
+    statement = mutant(data, [*TRUE, *FALSE])
     if prove(statement).proved:
         assert refutation(statement, 8) is None, statement.text()
 
@@ -86,33 +77,20 @@ def test_no_mutant_of_a_statement_is_proved_and_false(data: st.DataObject) -> No
 # ---- a prover with a fault planted in it proves something false, and the corpus notices
 
 
-def falsely_proved(statements: list[Statement]) -> list[str]:
-    """The names of false statements that are proved, whatever else goes wrong."""
-    found = []
-    for statement in statements:
-        try:
-            proved = prove(statement).proved
-        except (AssertionError, ArithmeticError, LookupError, ValueError):
-            continue
-        if proved:
-            found.append(statement.name)
-    return found
-
-
 def test_dividing_by_empty_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "nonzero_formula", lambda *_: ALWAYS)
-    assert "masked rows always sum to one" in falsely_proved(false_attention.ROWS)
+    assert "masked rows always sum to one" in falsely_proved(prove, false_attention.ROWS)
 
 
 def test_forgetting_axes_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Context.fresh
     monkeypatch.setattr(Context, "fresh", lambda self, _axis, name="": fresh(self, "same", name))
-    assert "axes of different size" in falsely_proved(false_sums.SUMS)
+    assert "axes of different size" in falsely_proved(prove, false_sums.SUMS)
 
 
 def test_a_ring_that_cancels_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poly, "raise_atom", _adds_exponents)
-    assert "T inv(T) is one" in falsely_proved(false_sums.POWERS)
+    assert "T inv(T) is one" in falsely_proved(prove, false_sums.POWERS)
 
 
 def _adds_exponents(atoms: dict[object, object], atom: object, exponent: object) -> None:
@@ -123,7 +101,7 @@ def _adds_exponents(atoms: dict[object, object], atom: object, exponent: object)
 
 def test_deltas_across_axes_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poly, "equated", _any_two)
-    assert "a key at the query's position always exists" in falsely_proved(false_sums.DELTAS)
+    assert "a key at the query's position always exists" in falsely_proved(prove, false_sums.DELTAS)
 
 
 def _any_two(ctx: Context, number: int) -> tuple[int, int] | None:
@@ -136,7 +114,7 @@ def _any_two(ctx: Context, number: int) -> tuple[int, int] | None:
 
 def test_equal_looks_without_equal_masks_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "same_coefs", lambda *_: True)
-    assert "mass under another mask" in falsely_proved(false_attention.ROWS)
+    assert "mass under another mask" in falsely_proved(prove, false_attention.ROWS)
 
 
 @pytest.mark.parametrize("limits", [Limits(steps_per_query=1), Limits(queries=0), Limits(steps=0)])

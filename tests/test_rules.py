@@ -18,7 +18,7 @@ from attnverify.verdict import Status, Verdict
 from tests.provers import judge
 from tests.provers.corpus import rules
 from tests.provers.corpus.rules import FALSE, TRUE
-from tests.provers.mutate import statement_mutants
+from tests.provers.laws import falsely_proved, mutant
 
 PAIRED = {"keys", "tile", "offset"}
 
@@ -52,10 +52,7 @@ def test_what_is_false_is_never_proved(statement: Statement) -> None:
 @given(data=st.data())
 @settings(max_examples=50)
 def test_no_mutant_is_proved_and_false(data: st.DataObject) -> None:
-    statement = data.draw(st.sampled_from([*TRUE, *FALSE]))
-    for _ in range(data.draw(st.integers(1, 2))):
-        found = list(statement_mutants(statement))
-        statement = found[data.draw(st.integers(0, len(found) - 1))] if found else statement
+    statement = mutant(data, [*TRUE, *FALSE])
     if prove(statement).proved:
         assert refutation(statement, 8) is None, statement.text()
 
@@ -63,24 +60,19 @@ def test_no_mutant_is_proved_and_false(data: st.DataObject) -> None:
 # ---- a rule with a fault planted in it proves something false, and the corpus notices
 
 
-def falsely_proved(statements: list[Statement]) -> set[str]:
-    """The names of false statements that are proved."""
-    return {statement.name for statement in statements if prove(statement).proved}
-
-
 def test_masks_that_are_not_there_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrow, "_conj", lambda *_: ())
-    assert "a weaker mask" in falsely_proved(rules.NOT_INSIDE)
+    assert "a weaker mask" in falsely_proved(prove, rules.NOT_INSIDE)
 
 
 def test_any_threshold_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thresholds, "_values", lambda *_: True)
-    assert "the threshold of other scores" in falsely_proved(rules.NOT_ROWS)
+    assert "the threshold of other scores" in falsely_proved(prove, rules.NOT_ROWS)
 
 
 def test_denominators_that_may_be_zero_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finish, "nonzero_formula", lambda *_: ALWAYS)
-    assert "a difference of inverses, of what may be zero" in falsely_proved(rules.NOT_SUMS)
+    assert "a difference of inverses, of what may be zero" in falsely_proved(prove, rules.NOT_SUMS)
 
 
 def test_one_end_for_both_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +82,10 @@ def test_one_end_for_both_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> N
         return end(self, axis, last=last and False)
 
     monkeypatch.setattr(Context, "end", first)
-    assert "the last key and the first" in falsely_proved(rules.NOT_ENDS)
+    assert "the last key and the first" in falsely_proved(prove, rules.NOT_ENDS)
 
 
 def test_pairs_without_their_size_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = unfold.Fold("single", ())
     monkeypatch.setattr(unfold, "_fold", lambda _: fold)
-    assert "a sum over two" in falsely_proved(rules.NOT_PAIRS)
+    assert "a sum over two" in falsely_proved(prove, rules.NOT_PAIRS)
