@@ -57,6 +57,10 @@ def spread_over_queries(q: Array, k: Array, v: Array) -> Array:
     return np.asarray(out + 0 * q.sum((-1, -2), keepdims=True))
 
 
+def values_spread_over_the_batch(q: Array, k: Array, v: Array) -> Array:
+    return np.asarray(by_products(q, k, v) + 0 * v.sum())
+
+
 def cleaned(q: Array, k: Array, v: Array) -> Array:
     """NaN of a masked value becomes a wrong number of every row."""
     out = by_products(q, k, v)
@@ -83,6 +87,7 @@ def poisoned(fn: Callable[..., Any], **settings: Any) -> Verdict:
         (spread_over_the_batch, None, "REFUTED", "of rows that do not see it"),
         (spread_over_the_batch, "propagates", "REFUTED", "of rows that do not see it"),
         (spread_over_queries, "propagates", "REFUTED", "NaN in one query"),
+        (values_spread_over_the_batch, "propagates", "REFUTED", "in masked values: O of rows"),
         (cleaned, None, "REFUTED", "got 7"),
     ],
 )

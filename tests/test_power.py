@@ -95,6 +95,18 @@ def test_what_is_caught_is_refuted_when_it_is_there() -> None:
     assert {v.status for v in report.comparisons} == {Status.REFUTED}
 
 
+@pytest.mark.parametrize("fault", ["scale 1 %", "scale 0.3 %"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_power_says_what_a_subject_with_the_fault_meets(fault: str, dtype: str) -> None:
+    """Five draws in 16 bits see neither scale, and do not say that they would."""
+    right = judged("causal", cases=5, dtypes=(dtype,))
+    wrong = judged("causal", fault=fault, cases=5, dtypes=(dtype,))
+    told = {v.name: power(v)[fault] for v in right.comparisons}
+    assert set(told.values()) == {"caught" if dtype == "float32" else "missed"}
+    met = {v.name: v.status is Status.REFUTED for v in wrong.comparisons}
+    assert met == {name: word == "caught" for name, word in told.items()}
+
+
 def test_a_kept_case_is_asked_for_its_own_fault_alone(tmp_path: Path) -> None:
     def nothing(_q: Array, _k: Array, v: Array) -> Array:
         return 0 * v

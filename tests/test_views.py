@@ -47,6 +47,19 @@ def test_each_view_is_another_way_to_lie() -> None:
     assert set(WORDS) == set(VIEWS)
 
 
+@pytest.mark.parametrize("view", ["padded", "backwards", "repeated"])
+def test_what_stands_beside_is_none_to_be_read(view: str) -> None:
+    """Whoever reads memory as if it were contiguous meets NaN, and within what is held."""
+    array = np.ones((2, 3, 4), np.float32)
+    found = VIEWS[view](array)
+    whole: Any = found
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    beside = {"padded": 3 * 2 * 3, "backwards": 2 * 24, "repeated": 12}[view]
+    assert int(np.isnan(whole).sum()) == beside
+    assert whole.size - beside == (12 if view == "repeated" else 24)
+
+
 def test_what_is_not_alike_is_not_repeated() -> None:
     array = ARRAYS["floats"]
     assert VIEWS["repeated"](array).strides == plainly(array).strides
