@@ -58,6 +58,7 @@ def residue(ctx: Context, poly: Poly) -> Poly:
         if whole is not None and not _reduced(ctx, whole):
             return ()
     except GaveUp:
+        # What is too large over one denominator is left as it stands, which proves nothing.
         pass
     del ctx.record.steps[noted:]  # laws on the way to something else than what is left
     return rest
