@@ -20,7 +20,7 @@ from attnverify.statement import Statement, beside
 from tests.provers.corpus import recurrences
 from tests.provers.corpus.recurrences import FALSE, NOT_YET, TRUE
 from tests.provers.judge import refutation
-from tests.provers.laws import beyond_reach, falsely_proved, mutant, never_proved
+from tests.provers.laws import expect_beyond_reach, expect_never_proved, falsely_proved, mutant
 
 a_true_one = pytest.mark.parametrize("statement", TRUE, ids=lambda s: s.name)
 a_false_one = pytest.mark.parametrize("statement", FALSE, ids=lambda s: s.name)
@@ -45,12 +45,12 @@ def test_what_a_plan_asks_for_is_true_and_has_no_recurrence(statement: Statement
 
 @a_false_one
 def test_what_is_false_is_never_proved(statement: Statement) -> None:
-    never_proved(prove, statement)
+    expect_never_proved(prove, statement)
 
 
 @pytest.mark.parametrize("statement", NOT_YET, ids=lambda s: s.name)
 def test_what_is_beyond_reach_says_what_was_left(statement: Statement) -> None:
-    beyond_reach(prove, statement)
+    expect_beyond_reach(prove, statement)
 
 
 @given(data=st.data())

@@ -28,7 +28,7 @@ from tests.provers.corpus import (
     true_sums,
 )
 from tests.provers.judge import refutation
-from tests.provers.laws import beyond_reach, falsely_proved, mutant, never_proved
+from tests.provers.laws import expect_beyond_reach, expect_never_proved, falsely_proved, mutant
 
 TRUE = [*true_sums.TRUE, *true_attention.TRUE, *true_specs.TRUE, *hard.TRUE]
 FALSE = [*false_sums.FALSE, *false_attention.FALSE, *hard_false.FALSE]
@@ -58,12 +58,12 @@ def test_what_is_true_is_proved(statement: Statement) -> None:
 
 @a_false_one
 def test_what_is_false_is_never_proved(statement: Statement) -> None:
-    never_proved(prove, statement)
+    expect_never_proved(prove, statement)
 
 
 @pytest.mark.parametrize("statement", NOT_YET, ids=lambda s: s.name)
 def test_what_is_beyond_reach_says_what_was_left(statement: Statement) -> None:
-    beyond_reach(prove, statement)
+    expect_beyond_reach(prove, statement)
 
 
 @given(data=st.data())

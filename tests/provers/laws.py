@@ -15,7 +15,7 @@ from tests.provers.mutate import statement_mutants
 Prove = Callable[[Statement], Outcome]
 
 
-def never_proved(prove: Prove, statement: Statement) -> None:
+def expect_never_proved(prove: Prove, statement: Statement) -> None:
     """A statement that is false is not proved, and says why."""
     outcome = prove(statement)
     assert not outcome.proved
@@ -23,7 +23,7 @@ def never_proved(prove: Prove, statement: Statement) -> None:
     assert refutation(statement, 60) is not None, "the corpus calls this false, and it is not"
 
 
-def beyond_reach(prove: Prove, statement: Statement) -> None:
+def expect_beyond_reach(prove: Prove, statement: Statement) -> None:
     """A statement that is true and not proved says what was left."""
     outcome = prove(statement)
     assert not outcome.proved, "this is in reach now: move it to what must be proved"
