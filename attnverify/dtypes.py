@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -39,6 +39,10 @@ class FloatType:
 NAMES = ("float64", "float32", "float16", "bfloat16")
 # What arithmetic may round to inside, and no array of a subject has.
 EIGHT_BITS = ("float8_e4m3fn", "float8_e5m2")
+# How far what tensor cores keep of a float32 operand may be from it.  TF32 keeps ten bits behind
+# the point and may drop the rest unrounded; three products of TF32 (big times big, big times small,
+# small times big: CUTLASS's OpMultiplyAddFastF32) leave out the product of two remainders.
+TENSOR_CORES = {"tf32": 2.0**-10, "tf32x3": 2.0**-21}
 
 
 def _numpy(name: str) -> np.dtype[Any]:
@@ -69,6 +73,22 @@ def eight_bit_type(name: str) -> FloatType:
             "an unknown type of 8 bits", found=repr(name), due=", ".join(EIGHT_BITS)
         )
     return _facts(name)
+
+
+def tensor_core_type(name: str) -> FloatType:
+    """What products of float32 on tensor cores are good to; ParameterError for another name.
+
+    They drop what does not fit from sums as well, so that these are good to 2^-23.
+
+    >>> tensor_core_type("tf32").roundoff
+    0.0009765625
+    """
+    if name not in TENSOR_CORES:
+        raise ParameterError(
+            "an unknown arithmetic of tensor cores", found=repr(name), due=", ".join(TENSOR_CORES)
+        )
+    wide = float_type("float32")
+    return replace(wide, name=name, roundoff=TENSOR_CORES[name], accumulator=2 * ACCUMULATOR)
 
 
 def _facts(name: str) -> FloatType:

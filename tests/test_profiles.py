@@ -12,7 +12,7 @@ import pytest
 
 import attnverify as av
 from attnverify.compile.lower import lower
-from attnverify.dtypes import EIGHT_BITS, eight_bit_type
+from attnverify.dtypes import EIGHT_BITS, TENSOR_CORES, eight_bit_type, tensor_core_type
 from attnverify.errors import ParameterError
 from attnverify.rounding import PROFILES, Rounding
 from attnverify.rounding.profiles import loose, profile, strict
@@ -48,6 +48,7 @@ BAD = [
     ({"name": "tight", "dtype": "float32"}, "an unknown profile"),
     ({"name": "strict", "dtype": "float64", "internal": "float32"}, "two things"),
     ({"name": "fp8_e4m3", "dtype": "float64"}, "sums in float32"),
+    ({"name": "tf32", "dtype": "bfloat16"}, "multiply float32"),
     ({"name": "strict", "dtype": "float8"}, "an unknown float type"),
 ]
 
@@ -65,6 +66,8 @@ def test_types_of_8_bits_are_as_ml_dtypes_has_them(name: str) -> None:
     assert (found.roundoff, found.largest) == (float(info.eps) / 2, float(info.max))
     with pytest.raises(ParameterError, match="8 bits"):
         eight_bit_type("float16")
+    with pytest.raises(ParameterError, match="tensor cores"):
+        tensor_core_type("float16")
 
 
 def test_a_fused_kernel_stores_weights_slopes_and_outputs_alone() -> None:
@@ -155,13 +158,58 @@ def test_a_kernel_of_8_bits_fits_its_own_profile_and_no_other(name: str) -> None
     assert leaks.verdicts[0].status is Status.REFUTED
 
 
+def cut(x: Array) -> Array:
+    """What TF32 keeps of float32: ten bits behind the point, the others dropped."""
+    found: Array = (x.view(np.int32) & -0x2000).view(np.float32)
+    return found
+
+
+def product(name: str, a: Array, b: Array) -> Array:
+    """A product of float32 on tensor cores, fed once, or three times with what was left over."""
+    big, over = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    once: Array = cut(big) @ cut(over)
+    if name == "tf32":
+        return once
+    left, right = cut(big - cut(big)), cut(over - cut(over))
+    thrice: Array = once + (cut(big) @ right + left @ cut(over))
+    return thrice
+
+
+def on_tensor_cores(name: str, gain: float = 1.0) -> Any:
+    """A causal attention whose products are those of tensor cores."""
+
+    def fn(q: Array, k: Array, v: Array) -> Array:
+        s = product(name, q, k.swapaxes(-1, -2)) * np.float32(gain / q.shape[-1] ** 0.5)
+        s = np.where(np.tri(*s.shape[-2:]) > 0, s, np.float32(-np.inf))
+        e = np.exp(s - s.max(-1, keepdims=True))
+        out: Array = product(name, e, v) / e.sum(-1, keepdims=True)
+        return out
+
+    return fn
+
+
+@pytest.mark.parametrize("name", TENSOR_CORES)
+def test_float32_on_tensor_cores_fits_its_own_profile(name: str) -> None:
+    settings: dict[str, Any] = {"profile": name, "cases": 24}
+    assert av.check(on_tensor_cores(name), "causal", **settings).ok
+    off = av.check(on_tensor_cores(name, gain=1.01), "causal", **settings)
+    assert off.verdicts[0].status is Status.REFUTED
+
+
+def test_tensor_cores_that_are_fed_once_fit_no_tighter_profile() -> None:
+    for name in ("tf32x3", "loose"):
+        report = av.check(on_tensor_cores("tf32"), "causal", profile=name, cases=12)
+        assert report.verdicts[0].status is Status.REFUTED
+
+
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_bounds_every_output(name: str) -> None:
     from attnverify.inputs import Draw
 
     spec = av.load("gru")
-    rounding = Rounding(spec, "bfloat16", profile=name, backward=True)
-    case = Draw(spec, dtype="bfloat16").case({axis.name: 3 for axis in spec.axes}, seed=0)
+    dtype = "float32" if name in TENSOR_CORES else "bfloat16"
+    rounding = Rounding(spec, dtype, profile=name, backward=True)
+    case = Draw(spec, dtype=dtype).case({axis.name: 3 for axis in spec.axes}, seed=0)
     seeds = {rounding.cotangents[out]: array for out, array in case.cotangents.items()}
     expected = rounding.expected({**case.arrays, **seeds}, {}, matched=True)
     assert not expected.reason

@@ -70,7 +70,8 @@ Profile = Annotated[
     typer.Option(
         "--profile",
         help="What it rounds: loose (every intermediate; unless told), strict (outputs and"
-        " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits).",
+        " what enters a product), fp8_e4m3 or fp8_e5m2 (inputs and operands in 8 bits), tf32 or"
+        " tf32x3 (float32 multiplied on tensor cores).",
     ),
 ]
 Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]

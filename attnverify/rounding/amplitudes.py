@@ -60,6 +60,14 @@ class Amplitudes:
         """What is stored, where not everything is."""
         return storage(self.recipe, self.outputs) if self.profile.selective else None
 
+    @cached_property
+    def cuts(self) -> frozenset[str]:
+        """The arrays that are cut where they are computed, where operands are cut, not rounded."""
+        if self.storage is None or not self.profile.cut:
+            return frozenset()
+        read = frozenset(op.out for op in self.recipe.ops if op.kind == "input")
+        return read if self.anew else read | self.storage.operands
+
     def record(self, op: Op, value: Any, operands: tuple[Any, ...]) -> Any:
         """The hook of the exact run."""
         self.entries += np.size(value)

@@ -49,6 +49,7 @@ class NoisyMachine(Machine):
     ) -> None:
         super().__init__(dict(values), sizes, parameters, np.dtype(np.float64), _unchanged, {})
         self.lean, self.grown = amplitudes.lean, set[str]()
+        self.cut, self.cuts = amplitudes.profile.cut, amplitudes.cuts
         self.amplitudes = iter(zip(amplitudes.steps, amplitudes.uses, strict=True))
         self.factor = factor
         self.recomputed: Mapping[str, Recomputed] = {}
@@ -89,6 +90,8 @@ class NoisyMachine(Machine):
             rng = self.constant if op.kind == "scalar" else self.rng
             value = value + self.factor * amplitude * self.normal(amplitude.shape, rng)
             disturbed = True
+        if op.out in self.cuts and np.asarray(value).dtype.kind == "f":
+            value, disturbed = self._one_way(value, len(op.labels)), True
         if self.lean and self._sums_exponentials(op):
             value, disturbed = self._leaning(op, value), True
         if op.out in self.recomputed:
@@ -107,10 +110,21 @@ class NoisyMachine(Machine):
             if amplitude is not None:
                 name = f"{operand.name} {number}"
                 noise = self.factor * amplitude * self.normal(amplitude.shape)
-                self.values[name] = self.values[operand.name] + noise
+                rounded = self.values[operand.name] + noise
+                self.values[name] = (
+                    self._one_way(rounded, len(operand.labels)) if self.cut else rounded
+                )
                 self.noisy = self.noisy | {name}
                 operands[number] = replace(operand, name=name)
         return replace(op, operands=tuple(operands))
+
+    def _one_way(self, value: Array, axes: int) -> Array:
+        """An array whose entries all lose the same part, in every case alike: they are cut."""
+        return np.asarray(value * (1 + self.cut * self._alike(axes)))
+
+    def _alike(self, axes: int) -> Array:
+        """Noise that all entries of an array have in common, in every case that has the array."""
+        return self.factor * self.normal((1,) * axes, self.constant)
 
     def _leaning(self, op: Op, value: Array) -> Array:
         """A sum of exponentials with the error of the largest: in every run, row and case alike.
@@ -118,8 +132,7 @@ class NoisyMachine(Machine):
         The largest score of a row is shifted to 0.  A cheap exp of 0 is a little off 1; that is
         summed as it is and stored as 1, so that all values of a row lean to one side.
         """
-        shape = (self.count, *(1,) * len(op.labels))
-        lean = self.lean * self.factor * self.normal(shape[1:], self.constant)
+        lean = self.lean * self._alike(len(op.labels))
         return np.asarray(value + np.where(value > 0, lean, 0))
 
     def _sums_exponentials(self, op: Op) -> bool:

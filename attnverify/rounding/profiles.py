@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnverify.dtypes import FloatType, eight_bit_type, float_type
+from attnverify.dtypes import (
+    TENSOR_CORES,
+    FloatType,
+    eight_bit_type,
+    float_type,
+    tensor_core_type,
+)
 from attnverify.errors import ParameterError
 
 
@@ -17,8 +23,9 @@ class Profile:
     D.  `quantum` is the absolute error near zero, `largest` the end of the range.  `stored` is what
     outputs are stored as, `operand` what enters a product of matrices; both are `stage` where every
     intermediate is stored.  `inputs` says whether inputs are rounded on the way in, as operands
-    are, with a scale per tensor where `scaled`.  Noise is drawn `enlarged` times too large and the
-    result divided, so that it stands clear of the roundings of the reference itself.
+    are, with a scale per tensor where `scaled`.  `cut` is how far operands go one way together
+    where what does not fit is dropped, not rounded.  Noise is drawn `enlarged` times too large and
+    the result divided, so that it stands clear of the roundings of the reference itself.
     """
 
     name: str
@@ -34,6 +41,7 @@ class Profile:
     enlarged: float = 1.0
     inputs: bool = False
     scaled: bool = False
+    cut: float = 0.0
 
     @property
     def selective(self) -> bool:
@@ -48,7 +56,7 @@ CUBIC = 2.0**-13
 ENLARGED = {"float64": 2.0**26, "float32": 2.0**6, "float16": 1.0, "bfloat16": 1.0}
 # Profiles of operands in 8 bits.
 EIGHT_BITS = {"fp8_e4m3": "float8_e4m3fn", "fp8_e5m2": "float8_e5m2"}
-PROFILES = ("loose", "strict", *EIGHT_BITS)
+PROFILES = ("loose", "strict", *EIGHT_BITS, *TENSOR_CORES)
 
 
 def profile(name: str, dtype: str, internal: str | None = None) -> Profile:
@@ -67,6 +75,8 @@ def profile(name: str, dtype: str, internal: str | None = None) -> Profile:
             found=f"profile={name!r}, internal={internal!r}",
             due="one of them",
         )
+    if name in TENSOR_CORES:
+        return tensor_cores(name, dtype)
     return strict(dtype) if name == "strict" else eight_bits(name, dtype)
 
 
@@ -154,6 +164,35 @@ def eight_bits(name: str, dtype: str) -> Profile:
         exponential=CUBIC / wide.roundoff,
         inputs=True,
         scaled=True,
+    )
+
+
+def tensor_cores(name: str, dtype: str) -> Profile:
+    """The profile of float32 on tensor cores: only what enters a product is cut.
+
+    `tf32` is one product of what TF32 keeps, `tf32x3` three of them, as PyTorch's memory-efficient
+    kernel multiplies float32 (CUTLASS's OpMultiplyAddFastF32).
+
+    >>> tensor_cores("tf32", "float32").selective
+    True
+    """
+    stored, operand = float_type(dtype), tensor_core_type(name)
+    if dtype != "float32":
+        raise ParameterError(
+            f"{name} is a way to multiply float32", found=dtype, due="dtypes=('float32',)"
+        )
+    return Profile(
+        name,
+        dtype,
+        stored.roundoff,
+        operand.accumulator,
+        near_zero(stored),
+        stored.largest,
+        stored=stored,
+        operand=operand,
+        inputs=True,
+        # what is dropped is half of the most that can be, in the mean
+        cut=operand.roundoff / 2,
     )
 
 
