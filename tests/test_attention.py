@@ -34,6 +34,7 @@ from attnverify.attention import (
     rope,
     same_block,
     same_document,
+    scalable_weights,
     sigmoid_weights,
     single,
     standard,
@@ -328,6 +329,13 @@ WRONG: dict[str, tuple[Callable[[], object], type[AttnverifyError], str]] = {
         lambda: attention("x", scale_bias=True),
         ParameterError,
         "no bias to scale",
+    ),
+    "scores scaled by how many keys their ranks show": (
+        lambda: attention(
+            "x", mask=given() | top_k(2, among=causal()), normaliser=scalable_weights()
+        ),
+        ParameterError,
+        "the mask ranks the scores",
     ),
     "a cap that is not there": (
         lambda: attention("x", mask=causal(), cap_before_mask=False),

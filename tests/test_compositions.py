@@ -43,7 +43,7 @@ from attnverify.attention import (
     top_k,
     within,
 )
-from attnverify.errors import ParameterError
+from attnverify.errors import ParameterError, SpecError
 from attnverify.notation import parameter
 from attnverify.provers.routes import routes
 from attnverify.spec import Spec
@@ -157,6 +157,8 @@ def drawn(rng: random.Random) -> tuple[str, Spec]:
             return call, attention("drawn", **chosen, parameters=named)
         except ParameterError:
             continue
+        except SpecError as error:
+            pytest.fail(f"attention({call})\n{error}")
 
 
 def drawn_word(rng: random.Random, stage: str) -> str:

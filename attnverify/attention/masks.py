@@ -44,7 +44,8 @@ class Mask:
 
     `keep` is the predicate, `inputs` and `rows` are the inputs and the equations of what else it
     reads. Masks combine with & (both), | (either) and ~ (not), and print as their predicate.
-    `ordered` tells that positions matter, so that keys cannot be permuted.
+    `ordered` tells that positions matter, so that keys cannot be permuted; `ranked` tells that the
+    scores decide, so that no score can depend on what is seen.
 
     >>> print(causal() & within(left=2))
     j <= i and j >= i - 2
@@ -54,6 +55,7 @@ class Mask:
     inputs: Callable[[Site], tuple[Entry, ...]] = lambda _: ()
     ordered: bool = False
     rows: Callable[[Site], tuple[Equation, ...]] = lambda _: ()
+    ranked: bool = False
 
     def __and__(self, other: Mask) -> Mask:
         return self._joined(other, conjunction)
@@ -91,6 +93,7 @@ class Mask:
             lambda site: tuple(dict.fromkeys((*self.inputs(site), *other.inputs(site)))),
             self.ordered or other.ordered,
             lambda site: tuple(dict.fromkeys((*self.rows(site), *other.rows(site)))),
+            self.ranked or other.ranked,
         )
 
 
@@ -276,4 +279,4 @@ def top_k(count: object, among: Mask | None = None) -> Mask:
         return conjunction(others.keep(site), Compare("<", rank, as_expr(count)))
 
     # Of equal scores the first is kept, which a permutation of the keys changes.
-    return Mask(keep, others.inputs, ordered=True)
+    return Mask(keep, others.inputs, ordered=True, rows=others.rows, ranked=True)

@@ -177,6 +177,12 @@ RULES = (
         "'zeros'",
     ),
     Rule(
+        lambda s: s.mask.ranked and s.normaliser.sharper is not None,
+        "these scores are scaled by how many keys a row sees, and the mask ranks the scores",
+        lambda _: "a mask by ranks",
+        "a mask by positions, or softmax_weights() with scale=...",
+    ),
+    Rule(
         lambda s: s.lse_base != "e" and s.normaliser.mass is None,
         "these weights have no log-sum-exp",
         lambda s: f"lse_base={s.lse_base!r}",
