@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attnverify.compile import compile  # noqa: A004  the fixed public name
     from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
+    from attnverify.identify import identify
     from attnverify.lattice import lattice
     from attnverify.library import catalog, load
     from attnverify.report import write_html
@@ -35,6 +36,7 @@ _HOMES = {
     "flow": "attnverify.flow.report",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
+    "identify": "attnverify.identify",
     "lattice": "attnverify.lattice",
     "load": "attnverify.library",
     "Report": "attnverify.verdict",
@@ -56,6 +58,7 @@ __all__ = [
     "flow",
     "ghostwrite",
     "gradient",
+    "identify",
     "lattice",
     "load",
     "tangent",

@@ -222,6 +222,25 @@ def convention(entries: Array) -> str:
     return "other" if np.isfinite(found).all() else "mixed"
 
 
+def misfit(got: Array | float, due: Array | float) -> float:
+    """How far the worst entry lies from what a reading expects: infinite where one has no number.
+
+    Relative to what is due where that is over one.  No verdict: a reading that is proposed by this
+    is still to be judged.
+
+    >>> misfit(np.array([1.0, 4.0]), np.array([1.0, 2.0]))
+    1.0
+    """
+    found, value = np.broadcast_arrays(np.asarray(got, float), np.asarray(due, float))
+    same = (found == value) | (np.isnan(found) & np.isnan(value))
+    apart = np.isfinite(found) & np.isfinite(value)
+    if not (same | apart).all():
+        return float("inf")
+    away = np.abs(np.where(same, 0, np.where(apart, found, 0) - np.where(apart, value, 0)))
+    size = np.maximum(1, np.abs(np.where(apart, value, 1)))
+    return float(np.max(away / size, initial=0.0))
+
+
 def _form_fault(got: Array | None, due: Due, form: Form | None) -> str:
     """What is wrong with the answer's shape or type, in words; empty where nothing is."""
     if got is None:

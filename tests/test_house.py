@@ -31,6 +31,7 @@ FACE = {
     "flow",
     "ghostwrite",
     "gradient",
+    "identify",
     "lattice",
     "load",
     "tangent",

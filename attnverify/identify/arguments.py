@@ -1,0 +1,144 @@
+"""A mask argument: whether True keeps or hides, whether numbers are added, and which shapes fit."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnverify.errors import AttnverifyError
+from attnverify.identify.box import CHANNELS, HEADS, Box, raised
+from attnverify.identify.finding import Finding
+from attnverify.library import load
+from attnverify.subjects import SubjectFault
+
+Array = NDArray[Any]
+
+# What mask arguments are called in the libraries that were looked at.
+MASKS = ("attn_mask", "attention_mask", "mask")
+BIASES = ("bias", "attn_bias", "score_bias", *MASKS)
+# The axes that an array may lack, most of them first.
+LACKING = ("batch heads", "heads", "batch", "")
+QUERIES, KEYS = 5, 9
+
+
+def mask_arguments(fn: Any) -> list[str]:
+    """The arguments of a function that are masks by their names.
+
+    >>> mask_arguments(lambda q, k, v, attn_mask=None: v)
+    ['attn_mask']
+    """
+    try:
+        named = inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        # What is not written in Python often says so in its first line alone.
+        line = (getattr(fn, "__doc__", "") or "").strip().partition("->")[0]
+        return [name for name in BIASES if re.search(rf"\b{name}\s*[:=]", line)]
+    return [name for name in dict.fromkeys((*MASKS, *BIASES)) if name in named]
+
+
+def arguments(box: Box) -> Iterator[Finding]:
+    """What each mask argument means, booleans and numbers."""
+    found = mask_arguments(box.fn)
+    if not found:
+        yield Finding("mask argument", "", "no argument is named as masks are")
+    for name in found:
+        yield from (boolean(box, name), additive(box, name))
+
+
+def _asked(
+    box: Box, spec: str, tensor: str, name: str, make: Callable[[tuple[int, ...]], Array]
+) -> tuple[str, Array, Array] | str:
+    """The weights of zero queries under an argument; which axes it lacks, it, and the weights.
+
+    What was raised, where no shape of it is taken.
+    """
+    said = ""
+    for lacking in LACKING:
+        one = box.taking(load(spec, broadcast=lacking), inputs={tensor: name})
+        sizes = {
+            "batch": 1, "heads": HEADS, "queries": QUERIES, "keys": KEYS, "key_dim": CHANNELS,
+            "value_dim": CHANNELS,
+        }  # fmt: skip
+        array = make(one.shapes(sizes)[tensor])
+        q = np.zeros((1, HEADS, QUERIES, CHANNELS))
+        k = np.ones((1, HEADS, KEYS, CHANNELS))
+        try:
+            return lacking, array, one.weights(q, k, **{tensor: array})
+        except SubjectFault as fault:
+            said = raised(fault)
+        except AttnverifyError as fault:
+            said = str(fault).partition("\n")[0][:160]
+    return said
+
+
+def boolean(box: Box, name: str) -> Finding:
+    """Whether True keeps or hides."""
+    convention = f"{name} of booleans"
+
+    def some(shape: tuple[int, ...]) -> Array:
+        seen = np.zeros(shape, bool)
+        seen[..., ::2] = True
+        seen[..., 0, 1] = True
+        return seen
+
+    found = _asked(box, "masked", "mask", name, some)
+    if isinstance(found, str):
+        return Finding(convention, "", f"not taken ({found})")
+    lacking, mask, weights = found
+    weights, kept = _where_seen(box, weights, np.broadcast_to(_in_full(mask), weights.shape))
+    without = f"; it may lack {lacking.replace(' ', ' and ')}" if lacking else ""
+    if ((weights > 0) == kept).all():
+        return Finding(
+            convention, "True keeps", f"weights are positive where it is True{without}",
+            says={"inputs": {"mask": name}, "broadcast": lacking},
+        )  # fmt: skip
+    if ((weights > 0) == ~kept).all():
+        return Finding(convention, "True hides", f"weights are zero where it is True{without}")
+    if (weights > 0).all():
+        return Finding(convention, "", "it hides nothing")
+    return Finding(convention, "", "what is False is not hidden, nor is what is True")
+
+
+def _in_full(mask: Array) -> Array:
+    """A mask with the axes of heads and batch entries, whichever it lacks: there is one entry."""
+    missing = {2: (0, 1), 3: (0 if mask.shape[0] == HEADS else 1,)}.get(mask.ndim, ())
+    return np.expand_dims(mask, missing)
+
+
+def _where_seen(box: Box, weights: Array, kept: Array) -> tuple[Array, Array]:
+    """What the function's own mask shows of the weights and of the mask given, end to end."""
+    own = box.quiet(QUERIES, KEYS) != 0
+    return weights[own], kept[own]
+
+
+def additive(box: Box, name: str) -> Finding:
+    """Whether numbers are added to the scores, and with which factor."""
+    convention = f"{name} of numbers"
+
+    def some(shape: tuple[int, ...]) -> Array:
+        return np.broadcast_to(np.arange(float(KEYS)) / KEYS, shape).copy()
+
+    found = _asked(box, "biased", "bias", name, some)
+    if isinstance(found, str):
+        return Finding(convention, "", f"not taken ({found})")
+    lacking, _, weights = found
+    last = weights[:, :, -1]
+    seen = (last > 0).all(axis=(0, 1))
+    steps = np.diff(np.log(last[..., seen]), axis=-1) * KEYS
+    factor = float(steps.flat[0]) if steps.size else float("nan")
+    if not np.isfinite(steps).all() or steps.size == 0 or not box.fits(steps, factor):
+        return Finding(convention, "", "weights do not follow it as a sum in the exponent would")
+    without = f"; it may lack {lacking.replace(' ', ' and ')}" if lacking else ""
+    if box.fits(factor, 1.0):
+        says: Mapping[str, Any] = {"bias_inputs": {"bias": name}, "broadcast": lacking}
+        return Finding(convention, "added to scaled scores", f"with factor 1{without}", says=says)
+    if box.fits(factor, 0.0):
+        return Finding(convention, "", "it changes nothing")
+    said = f"log weights grow by {factor:.6g} times it{without}"
+    where = "added before scaling" if box.fits(factor * CHANNELS**0.5, 1.0) else "scaled and added"
+    return Finding(convention, where, said)
