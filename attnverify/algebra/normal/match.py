@@ -42,8 +42,8 @@ def signature(ctx: Context, term: Term, *, anonymous: bool = False) -> tuple[int
         keys = []
         uses: dict[Var, list[tuple[int, int]]] = {var: [] for var in colours}
         for atom, exponent in term.atoms.items():
-            orders = list(ctx.variants(atom))
-            shape = min(tuple(colours[v] for v in order) for order in orders)
+            orders = ctx.orders(atom)
+            shape = min([tuple([colours[v] for v in order]) for order in orders])
             key = ctx.colour((atom.kind, atom.label, atom.number, exponent, shape))
             keys.append(key)
             for place, var in enumerate(atom.args):
