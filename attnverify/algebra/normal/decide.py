@@ -8,7 +8,7 @@ from fractions import Fraction
 from attnverify.algebra.normal.examples import Examples
 from attnverify.algebra.normal.forms import Key, Lin, Var
 from attnverify.algebra.normal.formulas import Formula, Negated
-from attnverify.algebra.normal.query import Found, Piecewise, Query, fraction
+from attnverify.algebra.normal.query import Found, Piecewise, Query, fraction, is_number
 from attnverify.algebra.normal.setting import GaveUp, Limits, Setting
 from attnverify.algebra.terms import Axis, Parameter
 
@@ -130,9 +130,10 @@ class Decider:
         model = query.model(given, bottom != 0)
         if model is None:
             return None
-        return fraction(model.eval(top, model_completion=True)) / fraction(
-            model.eval(bottom, model_completion=True)
-        )
+        found = [model.eval(part, model_completion=True) for part in (top, bottom)]
+        if not all(map(is_number, found)):  # it does not say for which position a quantifier holds
+            return None
+        return fraction(found[0]) / fraction(found[1])
 
 
 __all__ = ["Decider", "Found", "GaveUp", "Limits"]

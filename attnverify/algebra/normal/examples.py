@@ -30,7 +30,7 @@ from attnverify.algebra.normal.formulas import (
     Truth,
     Zero,
 )
-from attnverify.algebra.normal.setting import Limits, Setting
+from attnverify.algebra.normal.setting import Setting
 from attnverify.algebra.terms import Parameter
 
 Array: TypeAlias = NDArray[Any]
@@ -52,6 +52,7 @@ class Examples:
     """The cases of one proof; each is made where a formula first needs it.
 
     >>> from attnverify.algebra.normal.forms import variable
+    >>> from attnverify.algebra.normal.setting import Limits
     >>> examples = Examples(Setting(lambda var: "keys", {}, Limits()))
     >>> first, second = variable(0), variable(1)
     >>> examples.any([Below(first - second)]), examples.any([Zero(first - first)])
@@ -70,9 +71,7 @@ class Examples:
         self.seen: dict[int, tuple[Formula, Array]] = {}
         self.granted: tuple[tuple[Formula, ...], Array] = ((), np.ones(CASES, bool))
 
-    def any(
-        self, formulas: Iterable[Formula], further: Callable[[], Array] | None = None
-    ) -> bool:
+    def any(self, formulas: Iterable[Formula], further: Callable[[], Array] | None = None) -> bool:
         """Whether some case is known at which all formulas are true, and the further claim."""
         return self.first(formulas, further) is not None
 

@@ -92,6 +92,4 @@ def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
             return Outcome(proved=False, residue=found.residue, reason=reason, queries=queries)
         words.update(dict.fromkeys(found.certificate))
         lines += ("(obligation)", *found.lines) if plan.told else ()
-    return Outcome(
-        proved=True, certificate=tuple(words), lines=tuple(lines), queries=queries
-    )
+    return Outcome(proved=True, certificate=tuple(words), lines=tuple(lines), queries=queries)

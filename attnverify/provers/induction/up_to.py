@@ -197,7 +197,6 @@ class _Work:
 
     def _spec(self, made: Sequence[Equation]) -> Spec:
         """Two equations, over arrays that agree where it is known."""
-        heads = self.claim.spec.heads
         own = {row.name for row in made}
         read = dict.fromkeys(e.tensor.name for row in made for e in entries(row.body))
         originals = dict.fromkeys(self.agree.get(name, (name,))[0] for name in read)
@@ -275,8 +274,9 @@ class _Work:
 
 
 def _settled(expr: Expr, agree: Agree, at: Collection[Index]) -> Expr:
-    """The expression with a copy's entries replaced by the original's, where both are known to
-    agree: at indices that nothing binds in between and at which the guard holds.
+    """The expression with a copy's entries replaced by the original's where both agree.
+
+    That is known at indices at which the guard holds and that nothing binds in between.
     """
     if isinstance(expr, Entry) and expr.tensor.name in agree:
         one, spots = agree[expr.tensor.name]
