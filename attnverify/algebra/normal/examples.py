@@ -132,9 +132,9 @@ class Examples:
             case Negated(part):
                 return ~self.truth(part, env)
             case Both(parts):
-                return np.logical_and.reduce([self.truth(part, env) for part in parts])
+                return np.asarray(np.logical_and.reduce([self.truth(part, env) for part in parts]))
             case Either(parts):
-                return np.logical_or.reduce([self.truth(part, env) for part in parts])
+                return np.asarray(np.logical_or.reduce([self.truth(part, env) for part in parts]))
         if env:
             return self._atomic(formula, env)
         if id(formula) not in self.seen:
@@ -149,7 +149,7 @@ class Examples:
             case Zero(form):
                 return np.asarray(self._form(form, _denominator(form), env) == 0)
             case Known(name, args):
-                return self._mixed(f"known {name}", args, env) % np.uint64(2) == 1
+                return np.asarray(self._mixed(f"known {name}", args, env) % np.uint64(2) == 1)
             case Exists(var, part):
                 size = self.size(self.setting.axis_of(var))
                 found = np.zeros(CASES, bool)
