@@ -23,7 +23,7 @@ from attnverify.algebra.normal.forms import Var
 
 ROUNDS = 2
 MOST_MATCHES = 24  # how many renamings are tried where a term has many symmetries
-MOST_BARE = 3  # slots that coefficients alone mention, whose orders are all tried
+MOST_BARE = 4  # slots that coefficients alone mention, whose orders are all tried
 
 Map = dict[Var, Var]
 
