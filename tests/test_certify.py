@@ -43,6 +43,9 @@ APART = {
     "exp of a log": "exp: the value that is claimed is not seen to be the function's",
     # [p] exp([p] x) = [p] exp(x): the checker keeps the masks inside functions.
     "exp under its own mask": "2 terms are left over",
+    # root(Z) root(Z) = Z where Z is not negative: to the checker a root is a function as any other.
+    "a root squared": "2 terms are left over",
+    "what turns with a row over its length leaves it": "4 terms are left over",
 }
 # Comparisons of reals, which nothing else in the corpus has.
 TRUE = [

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnverify.algebra.normal import cancel, match, poly
+from attnverify.algebra.normal import cancel, match, poly, roots
 from attnverify.algebra.normal.core import Context
 from attnverify.algebra.normal.formulas import TRUE as ALWAYS
 from attnverify.algebra.normal.formulas import Zero
 from attnverify.algebra.normal.setting import Limits
+from attnverify.notation import sqrt
 from attnverify.provers.normal import prove
 from attnverify.statement import Statement
 from tests.provers.corpus import (
@@ -27,6 +28,7 @@ from tests.provers.corpus import (
     true_specs,
     true_sums,
 )
+from tests.provers.corpus.common import claim, j, x
 from tests.provers.judge import refutation
 from tests.provers.laws import expect_beyond_reach, expect_never_proved, falsely_proved, mutant
 
@@ -80,6 +82,13 @@ def test_no_mutant_of_a_statement_is_proved_and_false(data: st.DataObject) -> No
 def test_dividing_by_empty_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "nonzero_formula", lambda *_: ALWAYS)
     assert "masked rows always sum to one" in falsely_proved(prove, false_attention.ROWS)
+
+
+def test_roots_of_what_may_be_negative_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = claim("a root squared of any number", sqrt(x[j]) ** 2, x[j])
+    assert not prove(statement).proved
+    monkeypatch.setattr(roots, "never_negative", lambda *_: True)
+    assert falsely_proved(prove, [statement]) == {statement.name}
 
 
 def test_forgetting_axes_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

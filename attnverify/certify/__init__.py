@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
+from attnverify.certify.by_equation import OBLIGATION, blocks, is_plan
 from attnverify.certify.check import Checked, check
 from attnverify.certify.errors import Rejected
 from attnverify.statement import Statement
@@ -35,6 +36,9 @@ def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
     >>> [line.partition(" ")[0] for line in certificate if line.startswith("(law")]
     ['(law']
     """
+    if is_plan(lines):
+        parts = ((OBLIGATION, *certified(*block)) for block in blocks(statement, lines))
+        return (*lines[:1], *(line for part in parts for line in part))
     given, found = tuple(lines), check(statement, lines, asking=True)
     for line in found.perhaps:
         rest = tuple(other for other in found.needed if other != line)

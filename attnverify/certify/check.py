@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from attnverify.algebra.terms import Index
+from attnverify.certify.by_equation import OBLIGATION, blocks, is_plan
 from attnverify.certify.equal import never_negative, remaining
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import Formula, Var, exists, renamed, variables
@@ -55,6 +56,8 @@ def check(
     needed, to find out which they are. `context` is a state of z3's to ask in; a new one, unless
     told.
     """
+    if is_plan(lines):
+        return _check_plan(statement, lines, asking=asking, context=context)
     kept = frozenset(line for line in lines if line.startswith(QUESTION))
     steps = [line for line in lines if not line.startswith(QUESTION)]
     asker = Asker(None if asking else kept, context=context)
@@ -75,6 +78,23 @@ def check(
     if not asking and found.needed != tuple(steps):
         raise Rejected("a line is there that no step needs")
     return found
+
+
+def _check_plan(
+    statement: Statement, lines: Sequence[str], *, asking: bool, context: Any
+) -> Checked:
+    """Check the proof of each statement that a claim follows from."""
+    questions: list[str] = []
+    needed = list(lines[:1])
+    perhaps: list[str] = []
+    for one, proof in blocks(statement, lines):
+        if is_plan(proof):
+            raise Rejected("a proof of one equation has no plan of its own")
+        found = check(one, proof, asking=asking, context=context)
+        questions += found.questions
+        needed += (OBLIGATION, *found.needed)
+        perhaps += found.perhaps
+    return Checked(tuple(questions), tuple(needed), tuple(perhaps))
 
 
 class _Check:

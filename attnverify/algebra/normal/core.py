@@ -8,7 +8,7 @@ captured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
@@ -32,6 +32,9 @@ from attnverify.algebra.terms import Axis, Parameter
 
 Conj: TypeAlias = tuple[int, ...]  # numbers of literals, in order
 Coef: TypeAlias = dict[Conj, Fraction]
+
+ONE: Coef = {(): Fraction(1)}
+NONE = Fraction(0)
 
 # Positive factors may have any rational exponent; all others are ring elements, exponents whole.
 UNITS = frozenset({"size", "number", "positive", "exp"})
@@ -197,15 +200,21 @@ class Context:
 
     def product(self, left: Coef, right: Coef) -> Coef:
         """The product of two coefficients; a literal is its own square."""
+        if ONE in (left, right):
+            rest = right if left == ONE else left
+            return {conj: value for conj, value in rest.items() if value}
         result: Coef = {}
         for conj, value in left.items():
             for other, factor in right.items():
-                key = tuple(sorted({*conj, *other}))
-                result[key] = result.get(key, Fraction(0)) + value * factor
+                key = tuple(sorted({*conj, *other})) if conj and other else conj or other
+                both = value * factor
+                result[key] = result[key] + both if key in result else both
         return {conj: value for conj, value in result.items() if value}
 
     def rename_coef(self, coef: Coef, names: Mapping[Var, Var]) -> Coef:
         """A coefficient with variables renamed."""
+        if not any(conj and self._moved(conj, names) for conj in coef):
+            return dict(coef)
         result: Coef = {}
         for conj, value in coef.items():
             part: Coef = {(): value}
@@ -215,11 +224,14 @@ class Context:
         return result
 
     def _rename_literal(self, number: int, names: Mapping[Var, Var]) -> Coef:
-        touched = self.literal_variables[number]
-        if not any(old in touched and old != new for old, new in names.items()):
+        if not self._moved((number,), names):
             return {(number,): Fraction(1)}
         formula = renamed(self.literals[number], names, self.decider.is_real)
         return self.indicator(formula)
+
+    def _moved(self, conj: Conj, names: Mapping[Var, Var]) -> bool:
+        """Whether a renaming changes some literal."""
+        return any(names.get(v, v) != v for n in conj for v in self.literal_variables[n])
 
     def coef_variables(self, coef: Coef) -> set[Var]:
         """The variables that a coefficient mentions."""
@@ -244,18 +256,22 @@ class Context:
 
     def variants(self, atom: Atom) -> Iterator[tuple[Var, ...]]:
         """All orders of an atom's arguments that leave its value unchanged."""
+        yield from self.orders(atom)
+
+    def orders(self, atom: Atom) -> Sequence[tuple[Var, ...]]:
+        """The same, at once."""
         if atom.kind not in CLASSES:
-            yield atom.args
-            return
-        for twin in self.classes[atom.number].twins:
-            yield tuple(atom.args[k] for k in twin)
+            return (atom.args,)
+        twins = self.classes[atom.number].twins
+        return [tuple(atom.args[k] for k in twin) for twin in twins]
 
 
 def add_coefs(left: Coef, right: Coef, factor: Fraction | int = 1) -> Coef:
     """`left + factor * right`."""
     result = dict(left)
     for conj, value in right.items():
-        total = result.get(conj, Fraction(0)) + factor * value
+        part = value if factor == 1 else factor * value
+        total = result[conj] + part if conj in result else part
         if total:
             result[conj] = total
         else:
@@ -280,8 +296,8 @@ def raise_atom(atoms: dict[Atom, Fraction], atom: Atom, exponent: Fraction) -> N
         if base not in atoms:
             atoms[atom] = Fraction(1)
         return
-    before = atoms.pop(atom, Fraction(0))
-    after = before + exponent
+    before = atoms.pop(atom, NONE)
+    after = before + exponent if before else exponent
     if after:
         atoms[atom] = after
         atoms.pop(nonzero(atom), None)

@@ -33,6 +33,7 @@ from attnverify.algebra.normal.poly import (
     multiply,
     raised,
 )
+from attnverify.algebra.normal.roots import unrooted
 from attnverify.algebra.normal.support import bound_on, halves, known, nonzero_formula
 from attnverify.algebra.normal.thresholds import summed
 
@@ -53,6 +54,9 @@ def residue(ctx: Context, poly: Poly) -> Poly:
         # What stands at an end may be a term of a sum that is left.
         rest = _reduced(ctx, from_ends(ctx, rest))
     noted = len(ctx.record.steps)
+    if rest and _vanishes_without_roots(ctx, rest):
+        return ()
+    del ctx.record.steps[noted:]
     try:
         whole = _over_one_denominator(ctx, rest)
         if whole is not None and not _reduced(ctx, whole):
@@ -62,6 +66,19 @@ def residue(ctx: Context, poly: Poly) -> Poly:
         pass
     del ctx.record.steps[noted:]  # laws on the way to something else than what is left
     return rest
+
+
+def _vanishes_without_roots(ctx: Context, poly: Poly) -> bool:
+    """Whether nothing is left once powers of square roots are resolved."""
+    said = dict(ctx.words)
+    try:
+        plain = unrooted(ctx, poly)
+        if plain is not poly and not _reduced(ctx, plain):
+            return True
+    except GaveUp:
+        pass  # what grows too large is left as it stands, which proves nothing
+    ctx.words = said
+    return False
 
 
 def _over_one_denominator(ctx: Context, poly: Poly) -> Poly | None:

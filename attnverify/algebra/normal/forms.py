@@ -23,10 +23,12 @@ class Lin:
     def __add__(self, other: Lin) -> Lin:
         total = dict(self.terms)
         for key, value in other.terms:
-            total[key] = total.get(key, Fraction(0)) + value
+            total[key] = total[key] + value if key in total else value
         return lin(total, self.const + other.const)
 
     def __mul__(self, factor: Fraction | int) -> Lin:
+        if factor == 1:
+            return self
         return lin({key: value * factor for key, value in self.terms}, self.const * factor)
 
     def __sub__(self, other: Lin) -> Lin:
@@ -110,7 +112,7 @@ def renamed_form(form: Lin, names: Renaming) -> Lin:
     total: dict[Key, Fraction] = {}
     for key, value in form.terms:
         new = _renamed_key(key, names)
-        total[new] = total.get(new, Fraction(0)) + value
+        total[new] = total[new] + value if new in total else value
     return lin(total, form.const)
 
 

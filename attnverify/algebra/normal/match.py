@@ -23,7 +23,7 @@ from attnverify.algebra.normal.forms import Var
 
 ROUNDS = 2
 MOST_MATCHES = 24  # how many renamings are tried where a term has many symmetries
-MOST_BARE = 3  # slots that coefficients alone mention, whose orders are all tried
+MOST_BARE = 4  # slots that coefficients alone mention, whose orders are all tried
 
 Map = dict[Var, Var]
 
@@ -42,8 +42,8 @@ def signature(ctx: Context, term: Term, *, anonymous: bool = False) -> tuple[int
         keys = []
         uses: dict[Var, list[tuple[int, int]]] = {var: [] for var in colours}
         for atom, exponent in term.atoms.items():
-            orders = list(ctx.variants(atom))
-            shape = min(tuple(colours[v] for v in order) for order in orders)
+            orders = ctx.orders(atom)
+            shape = min([tuple([colours[v] for v in order]) for order in orders])
             key = ctx.colour((atom.kind, atom.label, atom.number, exponent, shape))
             keys.append(key)
             for place, var in enumerate(atom.args):

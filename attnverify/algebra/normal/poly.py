@@ -43,8 +43,7 @@ def indicator_poly(coef: Coef) -> Poly:
 
 def collect(ctx: Context, terms: Iterable[Term]) -> Poly:
     """The sum of terms: deltas eliminated, terms equal up to their bound names merged."""
-    kept: dict[tuple[int, ...], list[Term]] = {}
-    queue = list(terms)
+    queue, plain = list(terms), list[Term]()
     while queue:
         term = queue.pop(0)
         term = _whole(term)
@@ -54,8 +53,8 @@ def collect(ctx: Context, terms: Iterable[Term]) -> Poly:
         if split is not None:
             queue[:0] = split
             continue
-        _merge(ctx, kept, term)
-    result = tuple(term for group in kept.values() for term in group)
+        plain.append(term)
+    result = _merged(ctx, plain)
     if len(result) > MOST_TERMS:
         raise GaveUp(f"an expression grew to {len(result)} terms")
     return result
@@ -74,6 +73,16 @@ def _whole(term: Term) -> Term:
         if exponent != whole:
             atoms[atom] = exponent - whole
     return Term(term.bound, atoms, scale(term.coef, factor))
+
+
+def _merged(ctx: Context, terms: list[Term]) -> Poly:
+    """The terms, those that are equal up to their bound names in one; most stand alone."""
+    if len(terms) < 2:
+        return tuple(terms)
+    kept: dict[tuple[int, ...], list[Term]] = {}
+    for term in terms:
+        _merge(ctx, kept, term)
+    return tuple(term for group in kept.values() for term in group)
 
 
 def _merge(ctx: Context, kept: dict[tuple[int, ...], list[Term]], term: Term) -> None:

@@ -51,6 +51,11 @@ def fraction(value: Z3) -> Fraction:
     return Fraction(value.as_fraction() if z3.is_rational_value(value) else value.as_long())
 
 
+def is_number(value: Z3) -> bool:
+    """Whether z3 gives a number, and not a formula about one."""
+    return bool(z3.is_rational_value(value) or z3.is_int_value(value))
+
+
 class Query:
     """One question, with what is known of every variable, size and parameter in it."""
 

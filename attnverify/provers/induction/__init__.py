@@ -1,33 +1,48 @@
-"""Statements about recurrences, proved by induction along the axis that their steps run along.
+"""Statements about many equations or about recurrences, proved by induction.
 
-A plan gives statements without recurrences that together imply the one that is asked; the normal
-form decides each of them for all sizes.
+Along the equations of a spec, or along the axis that the steps of a recurrence run along. A plan
+gives statements without recurrences that together imply the one that is asked; the normal form
+decides each of them for all sizes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from attnverify.algebra.normal.setting import Limits
 from attnverify.errors import SpecError
 from attnverify.provers import normal
+from attnverify.provers.induction.by_equation import carried
 from attnverify.provers.induction.closed_form import closed
 from attnverify.provers.induction.copies import copied
 from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.relabelling import moved
 from attnverify.provers.induction.steps import needed_rows, recurrences
 from attnverify.provers.induction.unfold import unfolded
+from attnverify.provers.induction.up_to import agreeing
 from attnverify.provers.normal import DEFAULT_LIMITS
 from attnverify.provers.outcome import Outcome
 from attnverify.statement import Statement
+
+# With so many equations on the way, one expression of all of them is too large.
+MANY = 16
 
 
 def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """A proof of a statement in real arithmetic for all sizes of at least 1, or why there is none.
 
-    Where its spec has recurrences that its sides need, they are taken as any arrays first, and then
-    by induction.
+    Where every equation can be taken by itself that is tried first, and where there are too many
+    for one expression. Where its spec has recurrences that its sides need, they are taken as any
+    arrays first, and then by induction.
     """
+    carrying = carried(statement)
+    if carrying is not None and (found := proved_by(carrying, limits)).proved:
+        return found
+    together = partial(agreeing, statement, partial(normal.prove, limits=limits))
+    first = together() if len(needed_rows(statement)) >= MANY else None
+    if first is not None and first.proved:
+        return first
     outcome = normal.prove(statement, limits)
     if outcome.proved:
         return outcome
@@ -36,6 +51,8 @@ def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
         if found.proved:
             return found
         outcome = found
+    if first is None and (last := together()) is not None and last.proved:
+        return last
     return outcome
 
 
@@ -65,6 +82,7 @@ def _over_pairs(plan: Plan) -> Iterator[Plan]:
 def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """The proof of all that a plan asks for, or the first of it that is not proved."""
     words = dict.fromkeys(plan.words)
+    lines = list(plan.told)
     queries = 0
     for obligation in plan.obligations:
         found = normal.prove(obligation, limits)
@@ -73,4 +91,5 @@ def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
             reason = f"{'; '.join(plan.words)}: {obligation.name}: {found.reason}"
             return Outcome(proved=False, residue=found.residue, reason=reason, queries=queries)
         words.update(dict.fromkeys(found.certificate))
-    return Outcome(proved=True, certificate=tuple(words), queries=queries)
+        lines += ("(obligation)", *found.lines) if plan.told else ()
+    return Outcome(proved=True, certificate=tuple(words), lines=tuple(lines), queries=queries)

@@ -9,7 +9,11 @@ from attnverify.statement import Statement
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be proved in place of a statement, in order, and in words why that is enough."""
+    """What is to be proved in place of a statement, in order, and in words why that is enough.
+
+    `told` are the lines by which `attnverify.certify` knows the plan, if it can check it.
+    """
 
     words: tuple[str, ...]
     obligations: tuple[Statement, ...]
+    told: tuple[str, ...] = ()

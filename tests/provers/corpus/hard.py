@@ -352,9 +352,18 @@ NOT_YET = [
         total(x[j], j) * total(x[l], l) * inverse(total(x[m], m)),
         total(x[j], j),
     ),
-    claim("a root squared", sqrt(relu(x[j])) ** 2, relu(x[j])),
     claim("the square of relu", relu(x[j]) * x[j], relu(x[j]) ** 2),
     claim("larger of one thing", larger(x[j], x[j]), x[j]),
 ]
 
-TRUE = [*DIAGONALS, *IDEMPOTENTS, *COMBINED, *NESTED, *CONTEXTS]
+ROOTS = [
+    claim(
+        "what turns with a row over its length leaves it",
+        total(x[j] * y[j], j) * inverse(sqrt(total(x[l] ** 2, l)))
+        - total(x[j] ** 2, j) * total(x[l] * y[l], l) * inverse(sqrt(total(x[m] ** 2, m)) ** 3),
+        0,
+    ),
+    claim("a root squared", sqrt(relu(x[j])) ** 2, relu(x[j])),
+]
+
+TRUE = [*ROOTS, *DIAGONALS, *IDEMPOTENTS, *COMBINED, *NESTED, *CONTEXTS]

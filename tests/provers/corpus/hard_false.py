@@ -134,4 +134,19 @@ FALSE = [
         1,
     ),
     claim("size of another axis", total(where(k >= 0), k) * x[j], n * x[j]),
+    claim(
+        "a row of zeros over its length",
+        total(x[j] ** 2, j) * inverse(sqrt(total(x[l] ** 2, l)) ** 2),
+        1,
+    ),
+    claim(
+        "the cube of a length for its square",
+        total(x[j] ** 2, j) * inverse(sqrt(total(x[l] ** 2, l)) ** 3),
+        inverse(sqrt(total(x[l] ** 2, l)) ** 2),
+    ),
+    claim(
+        "another row's length",
+        total(x[j] ** 2, j) * inverse(sqrt(total(y[l] ** 2, l)) ** 2),
+        total(x[j] ** 2, j) * inverse(total(x[l] ** 2, l)),
+    ),
 ]
