@@ -7,8 +7,11 @@ form decides each of them for all sizes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from attnverify.algebra.normal.setting import Limits
+from attnverify.certify import Rejected
+from attnverify.certify.plans import OBLIGATION, is_plan, obligations
 from attnverify.errors import SpecError
 from attnverify.provers import normal
 from attnverify.provers.induction.closed_form import closed
@@ -20,6 +23,8 @@ from attnverify.provers.induction.unfold import unfolded
 from attnverify.provers.normal import DEFAULT_LIMITS
 from attnverify.provers.outcome import Outcome
 from attnverify.statement import Statement
+
+Lines: TypeAlias = tuple[str, ...]
 
 
 def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
@@ -73,4 +78,22 @@ def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
             reason = f"{'; '.join(plan.words)}: {obligation.name}: {found.reason}"
             return Outcome(proved=False, residue=found.residue, reason=reason, queries=queries)
         words.update(dict.fromkeys(found.certificate))
-    return Outcome(proved=True, certificate=tuple(words), queries=queries)
+    return Outcome(proved=True, certificate=tuple(words), lines=plan.told, queries=queries)
+
+
+def steps(outcome: Outcome, statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Lines:
+    """The steps of a proof: of a plan's, a proof of each statement that the checker asks for.
+
+    The checker finds these by itself, so they are proved anew: that it asks for the same as the
+    plan here is nobody's word. Where one is not proved, it has no steps.
+    """
+    if not is_plan(outcome.lines):
+        return outcome.lines
+    lines = list(outcome.lines)
+    try:
+        due = obligations(statement, outcome.lines)
+    except Rejected:
+        return outcome.lines
+    for one in due:
+        lines += (OBLIGATION, *normal.prove(one, limits).lines)
+    return tuple(lines)
