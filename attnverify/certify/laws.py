@@ -215,6 +215,8 @@ def multiplied(k: Kernel, parts: tuple[Tree, ...], poly: Poly) -> Poly:
         raise Rejected("a power of an inverse was due")
     if positive(k, inv.number, inv.args) != TRUE:
         raise Rejected(f"class {inv.number} is not seen to be positive")
+    if all(term.atoms.get(inv) != most for term in poly):
+        raise Rejected("no term divides by as much as is multiplied by")
     result: Poly = ()
     for term in poly:
         own = freshened(k, term)
