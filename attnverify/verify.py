@@ -33,6 +33,7 @@ from attnverify.provers.draws import (
     plan,
 )
 from attnverify.provers.induction import prove
+from attnverify.provers.induction import steps as steps_of
 from attnverify.provers.joint import Joint, joints
 from attnverify.provers.paths import Routes
 from attnverify.provers.routes import routes
@@ -205,7 +206,7 @@ def decide(statement: Statement, seen: Verdict) -> Verdict:
         Status.PROVED,
         statement.words or statement.text(),
         scope=SCOPE,
-        certificate=certificate(statement, proof.certificate, proof.lines),
+        certificate=certificate(statement, proof.certificate, steps_of(proof, statement)),
     )
 
 

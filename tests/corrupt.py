@@ -14,7 +14,8 @@ OTHERS = {
     "exp": "inv", "inv": "exp", "fn": "inv", "x": "fn", "int": "x", "size": "positive",
     "law": "restate", "restate": "law", "value": "compared", "class": "twin", "known": "exists",
     "exists": "known", "not": "and", "v": "n", "n": "p", "p": "n", "nz": "x", "pos": "size",
-    "positive": "nonzero", "nonzero": "positive",
+    "positive": "nonzero", "nonzero": "positive", "first": "last", "last": "first",
+    "threshold": "law", "narrow": "law", "times": "end", "log": "absolute", "absolute": "log",
 }  # fmt: skip
 TOKEN = re.compile(r"\|[^|]*\||[^\s()]+")
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
-from attnverify.certify.by_equation import OBLIGATION, blocks, is_plan
-from attnverify.certify.check import Checked, check
+from attnverify.certify.check import Checked, check, paired
 from attnverify.certify.errors import Rejected
+from attnverify.certify.plans import OBLIGATION, blocks, is_plan
 from attnverify.statement import Statement
 
 # How the part of a verdict's certificate begins that one statement has, and one that has no steps.
@@ -37,17 +37,30 @@ def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
     ['(law']
     """
     if is_plan(lines):
-        parts = ((OBLIGATION, *certified(*block)) for block in blocks(statement, lines))
-        return (*lines[:1], *(line for part in parts for line in part))
+        plan, proofs = blocks(lines)
+        due = paired(statement, plan, proofs)
+        rest = [line for one, proof in due for line in (OBLIGATION, *certified(one, proof))]
+        return (*plan, *rest)
+    try:
+        return _lean(statement, lines)
+    except Rejected:
+        # What stands at an end may be a term of a sum: then it is better left where it stands.
+        bare = [line for line in lines if not line.startswith("(end")]
+        if len(bare) == len(lines):
+            raise
+        return _lean(statement, bare)
+
+
+def _lean(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines that are needed of a proof without a plan, and z3's questions."""
     given, found = tuple(lines), check(statement, lines, asking=True)
     for line in found.perhaps:
         rest = tuple(other for other in found.needed if other != line)
         with suppress(Rejected):
             given, found = rest, check(statement, rest, asking=True)
-    whole = (*found.needed, *found.questions)
-    if len(_steps(found.needed)) < len(_steps(given)):  # what is left out is not missed
-        check(statement, whole)
-    return whole
+    while _steps(found.needed) != _steps(given):  # what only a line that goes needed goes too
+        given, found = found.needed, check(statement, found.needed, asking=True)
+    return (*found.needed, *found.questions)
 
 
 def _steps(lines: Sequence[str]) -> list[str]:

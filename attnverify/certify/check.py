@@ -11,24 +11,36 @@ Both sides are read from the statement by the checker itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 from attnverify.algebra.terms import Index
-from attnverify.certify.by_equation import OBLIGATION, blocks, is_plan
-from attnverify.certify.equal import never_negative, remaining
+from attnverify.certify.deltas import end_form
+from attnverify.certify.equal import never_negatives, remaining
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Formula, Var, exists, renamed, variables
-from attnverify.certify.functions import check_collapse, check_support, check_twin
+from attnverify.certify.formulas import Formula, Var, exists, renamed, variables, zero
+from attnverify.certify.functions import bodies_at, check_atom, check_support, check_twin
 from attnverify.certify.kernel import FIRST_OWN, Class, Kernel, Poly
-from attnverify.certify.laws import LAWS
-from attnverify.certify.lines import Tree, exactly, items, quoted, read, split, text, whole
+from attnverify.certify.laws import LAWS, multiplied
+from attnverify.certify.lines import (
+    Tree,
+    exactly,
+    items,
+    quoted,
+    read,
+    split,
+    text,
+    variable,
+    whole,
+)
 from attnverify.certify.parse import read_formula, read_poly, read_power, read_variables
+from attnverify.certify.plans import OBLIGATION, blocks, is_plan, obligations
 from attnverify.certify.query import Asker
+from attnverify.certify.spots import Env, Spot, Values
 from attnverify.certify.terms import add, bind, free, instantiated, pattern, scaled
-from attnverify.certify.walk import Env, Spot, Values, Walker
+from attnverify.certify.walk import Walker
 from attnverify.equations import Equation
 from attnverify.statement import Relabel, Sees, Statement
 
@@ -83,18 +95,30 @@ def check(
 def _check_plan(
     statement: Statement, lines: Sequence[str], *, asking: bool, context: Any
 ) -> Checked:
-    """Check the proof of each statement that a claim follows from."""
-    questions: list[str] = []
-    needed = list(lines[:1])
-    perhaps: list[str] = []
-    for one, proof in blocks(statement, lines):
-        if is_plan(proof):
-            raise Rejected("a proof of one equation has no plan of its own")
+    """Check that lines tell a plan for a statement, and prove each statement that it asks for."""
+    plan, proofs = blocks(lines)
+    questions, needed, perhaps = list[str](), list(plan), list[str]()
+    for one, proof in paired(statement, plan, proofs):
         found = check(one, proof, asking=asking, context=context)
         questions += found.questions
         needed += (OBLIGATION, *found.needed)
         perhaps += found.perhaps
     return Checked(tuple(questions), tuple(needed), tuple(perhaps))
+
+
+def paired(
+    statement: Statement, plan: Sequence[str], proofs: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[Statement, tuple[str, ...]]]:
+    """The statements that a plan asks for, each with its proof, which has no plan of its own."""
+    try:
+        due = obligations(statement, plan)
+    except RecursionError:
+        raise Rejected("the expressions are nested too deeply") from None
+    except (LookupError, ValueError, TypeError) as fault:
+        raise Rejected(f"a line is malformed: {fault!r}") from fault
+    if len(due) != len(proofs) or any(map(is_plan, proofs)):
+        raise Rejected(f"{len(due)} statements are due without a plan, {len(proofs)} are proved")
+    yield from zip(due, proofs, strict=True)
 
 
 class _Check:
@@ -119,7 +143,7 @@ class _Check:
         """Read the lines, read the statement, subtract the laws, and see what is left."""
         rules: dict[str, Callable[[tuple[Tree, ...]], tuple[object, ...] | None]] = {
             "variables": self._variables, "opaque": self._opaque, "class": self._class,
-            "twin": self._twin, "collapse": self._collapse,
+            "twin": self._twin, "collapse": self._collapse, "end": self._end,
         }  # fmt: skip
         trees = [split(read(line)) for line in self.lines]
         self.values.rows = [
@@ -161,7 +185,7 @@ class _Check:
         trees: list[tuple[str, tuple[Tree, ...]]],
         rules: dict[str, Callable[[tuple[Tree, ...]], tuple[object, ...] | None]],
     ) -> None:
-        others = {"value", "compared", "support", "law", "restate", "count", "part"}
+        others = {"value", "compared", "support", "part", "times", *LAWS}
         for n, (head, parts) in enumerate(trees):
             if head in rules:
                 key = rules[head](parts)
@@ -175,7 +199,7 @@ class _Check:
                     raise Rejected("a whole sum is over some index")
             elif head not in others:
                 raise Rejected(f"no such step: {head}")
-            elif head in ("law", "restate", "count"):
+            elif head == "times" or head in LAWS:
                 self.steps.append((head, parts))
 
     # ---- what a certificate says beforehand
@@ -186,6 +210,20 @@ class _Check:
                 raise Rejected(f"v{n} is declared twice")
             if axis != "_":
                 self.k.axes[n] = text(axis)
+
+    def _end(self, parts: tuple[Tree, ...]) -> tuple[object, ...]:
+        """`(end v first)`, `(end v last)`: a name for a position that every axis has."""
+        tree, word = exactly(parts, 2)
+        var = self.k.spoken(variable(tree))
+        end = (self.k.axis(var), text(word) == "last")
+        if text(word) not in ("first", "last") or end in self.k.ends or var in self._ends:
+            raise Rejected(f"an end is named once, and is the first or the last: {text(word)}")
+        self.k.ends[end] = var
+        return ("end", var)
+
+    @property
+    def _ends(self) -> frozenset[Var]:
+        return frozenset(self.k.ends.values())
 
     def _opaque(self, parts: tuple[Tree, ...]) -> None:
         names = frozenset(map(text, parts))
@@ -228,7 +266,7 @@ class _Check:
         claimed = read_poly(self.k, parts[1:])
         if not free(claimed) <= set(atom.args):
             raise Rejected("a collapse reads more than its arguments")
-        check_collapse(self.k, atom, exponent, claimed)
+        check_atom(self.k, (atom, exponent), bodies_at(self.k, atom), claimed)
         key = (atom.kind, atom.label, atom.number, pattern(atom.args), exponent)
         self.k.collapses[key] = (atom.args, claimed)
         return ("collapse", *key)
@@ -262,7 +300,12 @@ class _Check:
         inputs = frozenset(entry.tensor.name for entry in spec.inputs)
         walker = Walker(self.k, definitions, self.opaque, inputs, self.values, count())
         self.spots = {i: Spot(walker.variable(i.axis.name)) for i in self.statement.indices}
-        self.k.hypotheses = tuple(self._hypothesis(walker, h) for h in self.statement.hypotheses)
+        given = [self._hypothesis(walker, h) for h in self.statement.hypotheses]
+        given += [
+            zero(end_form(self.k, var, last=last), self.k.reals)
+            for (_, last), var in self.k.ends.items()
+        ]
+        self.k.hypotheses = tuple(given)
         return walker
 
     def _sides(self, walker: Walker) -> tuple[Poly, Poly]:
@@ -297,10 +340,13 @@ class _Check:
         first, second = (right, left) if kind == "bound" else (left, right)
         rest = add(self.k, first, scaled(second, -1))
         for head, parts in self.steps:
+            if head == "times":
+                rest = multiplied(self.k, parts, remaining(self.k, rest))
+                continue
             rest = add(self.k, rest, scaled(LAWS[head](self.k, parts), -1))
         rest = remaining(self.k, rest)
-        if kind in ("sign", "bound"):
-            rest = tuple(term for term in rest if not never_negative(self.k, term))
+        if kind in ("sign", "bound") and never_negatives(self.k, rest):
+            rest = ()
         if rest:
             raise Rejected(f"{len(rest)} terms are left over")
 
@@ -313,7 +359,7 @@ class _Check:
         over = [spots[place].var for place in places]
         if any(var in set(variables(f)) for f in self.k.hypotheses for var in over):
             raise Rejected("terms at other positions need not obey the hypotheses")
-        if not all(never_negative(self.k, term) for term in remaining(self.k, left)):
+        if not never_negatives(self.k, remaining(self.k, left)):
             raise Rejected("a term of the sum may be negative")
         names = {var: self.k.fresh(self.k.axis(var)) for var in over}
         return bind(self.k, instantiated(self.k, left, names), *names.values())

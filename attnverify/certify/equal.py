@@ -146,15 +146,20 @@ def is_number(atom: Atom, exponent: Fraction) -> bool:
 
 
 def _numbers_vanish(k: Kernel, group: list[Term]) -> bool:
+    return sum_is(k, _number_rows(group), "distinct", known(k, group[0]))
+
+
+def _number_rows(terms: Iterable[Term]) -> list[tuple[Formula, Form]]:
+    """Terms of positions, sizes and parameters, as forms times indicators."""
     rows: list[tuple[Formula, Form]] = []
-    for term in group:
+    for term in terms:
         value = form({}, 1)
         for atom, exponent in term.atoms.items():
             for _ in range(int(exponent) if is_number(atom, exponent) else 0):
                 value = times(value, atom_form(atom))
         for conj, q in term.coef.items():
             rows.append((conjunction(conj), times(value, form({}, q))))
-    return sum_is(k, sorted(rows, key=repr), "distinct", known(k, group[0]))
+    return sorted(rows, key=repr)
 
 
 def atom_form(atom: Atom) -> Form:
@@ -209,11 +214,24 @@ def never_negative(k: Kernel, term: Term) -> bool:
     return sum_is(k, rows_of(term.coef), "<", known(k, term))
 
 
+def never_negatives(k: Kernel, poly: Poly) -> bool:
+    """Whether no term of a polynomial is negative, or it is a number that is not."""
+    return all(never_negative(k, term) for term in poly) or _number_never_negative(k, poly)
+
+
+def _number_never_negative(k: Kernel, poly: Poly) -> bool:
+    """Whether a polynomial of sizes, positions and parameters alone is not negative."""
+    factors_ = [row for term in poly for row in term.atoms.items()]
+    if not factors_ or any(term.bound for term in poly) or not all(is_number(*r) for r in factors_):
+        return False
+    return sum_is(k, _number_rows(poly), "<", ())
+
+
 def _factor_never_negative(k: Kernel, atom: Atom, exponent: Fraction) -> bool:
     if atom.kind in UNITS or atom.kind in ("nz", "pos"):
         return True
     if exponent.denominator == 1 and exponent % 2 == 0:
         return True
     if atom.kind == "inv":
-        return all(never_negative(k, term) for term in k.classes[atom.number].body[0])
+        return never_negatives(k, k.classes[atom.number].body[0])
     return atom.kind == "fn" and atom.label in NEVER_NEGATIVE

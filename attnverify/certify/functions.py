@@ -12,11 +12,34 @@ from fractions import Fraction
 from itertools import product
 
 from attnverify.certify.coefs import coef_product, coef_sum
-from attnverify.certify.equal import equal, holds, never_negative, opaque_nonzero, positive, rows_of
+from attnverify.certify.equal import (
+    equal,
+    holds,
+    never_negative,
+    opaque_nonzero,
+    positive,
+    rows_of,
+)
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import FALSE, Formula, conjunction, disjunction, exists, negation
+from attnverify.certify.formulas import (
+    FALSE,
+    Formula,
+    conjunction,
+    disjunction,
+    exists,
+    negation,
+)
 from attnverify.certify.kernel import ONE, UNITS, Atom, Coef, Kernel, Poly, Term
-from attnverify.certify.terms import add, constant, instantiated, multiply, power, scaled, single
+from attnverify.certify.terms import (
+    add,
+    constant,
+    instantiated,
+    multiply,
+    power,
+    put,
+    scaled,
+    single,
+)
 
 MOST_CASES = 6  # conjunctions of a coefficient that is taken case by case
 
@@ -26,7 +49,7 @@ def check_value(k: Kernel, name: str, arguments: tuple[Poly, ...], claimed: Poly
     if name in ("exp", "inv"):
         if len(arguments) != 1:
             raise Rejected(f"{name} has one argument")
-        right = (_is_exp if name == "exp" else _is_inverse)(k, arguments[0], claimed)
+        right = (is_exp if name == "exp" else _is_inverse)(k, arguments[0], claimed)
     elif name.startswith("power "):
         right = _is_power(k, arguments[0], Fraction(name[6:]), claimed)
     else:
@@ -35,38 +58,22 @@ def check_value(k: Kernel, name: str, arguments: tuple[Poly, ...], claimed: Poly
         raise Rejected(f"{name}: the value that is claimed is not seen to be the function's")
 
 
-def checked_inverse(k: Kernel, argument: Poly, parts: Poly) -> Poly:
-    """The inverse of a polynomial, told as a product that it has and the inverse of what is left.
-
-    Reject where the product times what is left is not seen to be the polynomial.
-    """
-    if not parts:
-        if not equal(k, argument, ()):
-            raise Rejected("inv: the argument is not seen to be 0")
-        return ()
-    content, rest = _product(parts[:1]), _product(parts[1:])
-    if content is None or rest is None or len(rest.coef) > MOST_CASES:
-        raise Rejected("inv: two products were due")
-    if not equal(k, argument, multiply(k, (content,), _inverse_of(k, rest))):
-        raise Rejected("inv: the product is not seen to be what is inverted")
-    return multiply(k, _inverse_of(k, content), (rest,))
-
-
 def body_at(k: Kernel, atom: Atom, place: int = 0) -> Poly:
     """What a class is a function of, at an atom's variables."""
     cls = k.classes[atom.number]
     return instantiated(k, cls.body[place], dict(zip(cls.slots, atom.args, strict=True)))
 
 
-def _product(claimed: Poly) -> Term | None:
+def one_product(claimed: Poly) -> Term | None:
     """The one term without a sum that a polynomial is, if it is."""
     if len(claimed) == 1 and not claimed[0].bound:
         return claimed[0]
     return None
 
 
-def _is_exp(k: Kernel, argument: Poly, claimed: Poly) -> bool:
-    term = _product(claimed)
+def is_exp(k: Kernel, argument: Poly, claimed: Poly) -> bool:
+    """Whether a polynomial is a product of exps whose arguments add up to one."""
+    term = one_product(claimed)
     if term is None or term.coef != ONE or any(a.kind != "exp" for a in term.atoms):
         return False
     logs = [scaled(body_at(k, atom), e) for atom, e in term.atoms.items()]
@@ -78,13 +85,14 @@ def _is_inverse(k: Kernel, argument: Poly, claimed: Poly) -> bool:
     for one, other in ((claimed, argument), (argument, claimed)):
         if not one or not other:
             return equal(k, one, other)
-        term = _product(one)
+        term = one_product(one)
         if term is not None and len(term.coef) <= MOST_CASES:
-            return equal(k, other, _inverse_of(k, term))
+            return equal(k, other, inverse_of(k, term))
     return False
 
 
-def _inverse_of(k: Kernel, term: Term) -> Poly:
+def inverse_of(k: Kernel, term: Term) -> Poly:
+    """The inverse of a product: the product of the inverses."""
     if len(term.coef) > MOST_CASES:
         raise Rejected("a coefficient has too many cases")
     result: Poly = (Term((), {}, _inverse_coef(term.coef)),)
@@ -117,7 +125,7 @@ def _is_power(k: Kernel, argument: Poly, exponent: Fraction, claimed: Poly) -> b
     """A rational power: positive factors come out of it, what is left is an opaque root."""
     if not claimed:
         return equal(k, argument, ())
-    term = _product(claimed)
+    term = one_product(claimed)
     if term is None or set(term.coef) != {frozenset()} or exponent.denominator == 1:
         return False
     label = f"root {exponent.denominator}"
@@ -158,7 +166,7 @@ def _factorised(value: Fraction) -> dict[int, Fraction]:
 
 
 def _is_function(k: Kernel, name: str, arguments: tuple[Poly, ...], claimed: Poly) -> bool:
-    term = _product(claimed)
+    term = one_product(claimed)
     if term is None or term.coef != ONE or len(term.atoms) != 1:
         return False
     ((atom, exponent),) = term.atoms.items()
@@ -184,15 +192,22 @@ def check_twin(k: Kernel, number: int, order: tuple[int, ...]) -> None:
             raise Rejected(f"class {number} is not seen to be the same in the order {order}")
 
 
-def check_collapse(k: Kernel, atom: Atom, exponent: Fraction, claimed: Poly) -> None:
-    """Reject the claim that a class at arguments of which some are one is a polynomial."""
-    bodies = tuple(body_at(k, atom, n) for n in range(len(k.classes[atom.number].body)))
+def bodies_at(k: Kernel, atom: Atom) -> tuple[Poly, ...]:
+    """What a class is a function of, at an atom's variables."""
+    return tuple(body_at(k, atom, place) for place in range(len(k.classes[atom.number].body)))
+
+
+def check_atom(
+    k: Kernel, power_of: tuple[Atom, Fraction], bodies: tuple[Poly, ...], claimed: Poly
+) -> None:
+    """Reject the claim that a power of a class's function of some polynomials is a polynomial."""
+    atom, exponent = power_of
     if atom.kind == "exp":
         check_value(k, "exp", (scaled(bodies[0], exponent),), claimed)
     elif atom.kind == "inv" and exponent.denominator == 1 and exponent > 0:
         check_value(k, "inv", (power(k, bodies[0], int(exponent)),), claimed)
     elif atom.kind == "fn":
-        term = _product(claimed)
+        term = one_product(claimed)
         base: Poly = ()
         if term is not None and len(term.atoms) == 1:
             ((made, e),) = term.atoms.items()
@@ -210,7 +225,7 @@ def check_support(k: Kernel, number: int, support: Formula) -> None:
     """
     positive: list[Formula] = []
     others: list[Formula] = []
-    for term in k.classes[number].body[0]:
+    for term in _with_sizes_summed(k, k.classes[number].body[0]):
         if not never_negative(k, term):
             raise Rejected(f"class {number}: a term may be negative")
         where = _positive_where(k, term)
@@ -226,6 +241,22 @@ def check_support(k: Kernel, number: int, support: Formula) -> None:
     for where in others:
         if not holds(k, support, [where]):
             raise Rejected(f"class {number}: a term is not seen to be 0 elsewhere")
+
+
+def _with_sizes_summed(k: Kernel, poly: Poly) -> Poly:
+    """The polynomial with n A + sum_v c(v) A as sum_v (1 + c(v)) A, for n the size of v's axis."""
+    rest = list(poly)
+    for term in poly:
+        if len(term.bound) != 1 or any(term.bound[0] in atom.args for atom in term.atoms):
+            continue
+        atoms = dict(term.atoms)
+        put(atoms, Atom("size", k.axis(term.bound[0]), -1, ()), Fraction(1))
+        for other in rest:
+            if not other.bound and other.atoms == atoms and term in rest:
+                rest = [one for one in rest if one is not other and one is not term]
+                rest.append(term._replace(coef=coef_sum(term.coef, other.coef)))
+                break
+    return tuple(rest)
 
 
 def _positive_where(k: Kernel, term: Term) -> Formula | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from attnverify.algebra.terms import Axis, Parameter
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Formula, Var
+from attnverify.certify.formulas import Formula, Var, variables
 from attnverify.certify.query import Asker
 
 Conj: TypeAlias = "frozenset[Formula]"
@@ -78,6 +78,7 @@ class Kernel:
         tuple[str, str, int, tuple[int, ...], Fraction], tuple[tuple[Var, ...], Poly]
     ] = field(default_factory=dict)
     hypotheses: tuple[Formula, ...] = ()
+    ends: dict[tuple[str, bool], Var] = field(default_factory=dict)  # by axis; true for the last
     bijections: frozenset[str] = frozenset()
     made: int = FIRST_OWN
     used: set[tuple[object, ...]] = field(default_factory=set)
@@ -95,6 +96,15 @@ class Kernel:
         """A variable that the certificate speaks of, and has declared."""
         self.axis(var)
         self.used.add(("variable", var))
+        return var
+
+    def bindable(self, var: Var) -> Var:
+        """A variable that a law may bind: one that no hypothesis is about.
+
+        What a law is checked for at one position it is taken for at all of them.
+        """
+        if any(var in variables(formula) for formula in self.hypotheses):
+            raise Rejected(f"v{var} is bound, and a hypothesis is about it")
         return var
 
     def fresh(self, axis: str) -> Var:

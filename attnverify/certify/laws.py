@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from attnverify.certify.coefs import coef_sum, coef_variables, indicator, renamed_coef
 from attnverify.certify.equal import (
+    equal,
     form_poly,
     holds,
     integral,
@@ -16,6 +17,7 @@ from attnverify.certify.equal import (
 )
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
+    TRUE,
     Form,
     Formula,
     Var,
@@ -29,17 +31,26 @@ from attnverify.certify.formulas import (
     position,
     variables,
 )
-from attnverify.certify.functions import body_at
-from attnverify.certify.kernel import Atom, Kernel, Poly, Term
-from attnverify.certify.lines import Tree, exactly, items, text, variable, whole
-from attnverify.certify.parse import read_coef, read_form, read_formula, read_raw
+from attnverify.certify.functions import bodies_at, body_at, check_atom
+from attnverify.certify.kernel import CLASSES, Atom, Kernel, Poly, Term
+from attnverify.certify.lines import Tree, exactly, items, split, text, variable, whole
+from attnverify.certify.parse import (
+    read_coef,
+    read_form,
+    read_formula,
+    read_poly,
+    read_power,
+    read_raw,
+)
 from attnverify.certify.terms import (
     add,
     bind,
+    constant,
     freshened,
     instantiated,
     is_tidy,
     multiply,
+    power,
     scaled,
     single,
 )
@@ -99,7 +110,7 @@ def counting(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
     are positions of the axis or one apart.
     """
     var_tree, where_tree, term, rows = exactly(parts, 4)
-    raw, var = read_raw(k, term), k.spoken(variable(var_tree))
+    raw, var = read_raw(k, term), k.bindable(k.spoken(variable(var_tree)))
     where = read_formula(k, where_tree)
     atoms = {v for atom in raw.atoms for v in atom.args}
     if var in atoms | set(raw.bound) | coef_variables(raw.coef):
@@ -157,4 +168,118 @@ def _check_case(
         raise Rejected("a case of a count has other bounds")
 
 
-LAWS = {"law": inverse_law, "restate": restatement, "count": counting}
+def threshold_law(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
+    """`(threshold v relu^e F)`: F (sum over v of relu(s(v) - tau)^e) less F, which is 0.
+
+    tau is the threshold of exponent e of exactly the s(v), over the whole axis of v.
+    """
+    var_tree, relu_tree, term = exactly(parts, 3)
+    (relu, exponent), raw = read_power(k, relu_tree), read_raw(k, term)
+    var = k.bindable(k.spoken(variable(var_tree)))
+    inside = {v for atom in raw.atoms for v in atom.args} | coef_variables(raw.coef)
+    if (relu.kind, relu.label) != ("fn", "relu") or var in {*inside, *raw.bound}:
+        raise Rejected("a power of relu was due, whose place stands nowhere else")
+    if not any(_is_threshold(k, tau, exponent, (relu, var)) for tau in body_at(k, relu)):
+        raise Rejected("relu is not of values less their threshold")
+    own = {v: k.fresh(k.axis(v)) for v in raw.bound}
+    whole = bind(k, instantiated(k, single(relu, exponent), own), var)
+    return _summed(k, raw, own, add(k, whole, constant(-1)))
+
+
+def _is_threshold(k: Kernel, term: Term, exponent: Fraction, of: tuple[Atom, Var]) -> bool:
+    """Whether a term is less the threshold of what relu is of, with that term left out."""
+    (relu, var), tau = of, next(iter(term.atoms), None)
+    if tau is None or term != Term((), {tau: Fraction(1)}, {frozenset(): Fraction(-1)}):
+        return False
+    if (tau.kind, tau.label) != ("fn", f"threshold {exponent}") or var in tau.args:
+        return False
+    value = next((a for one in body_at(k, tau) for a in one.atoms), None)
+    if value is None or (value.kind, value.label) != ("fn", f"value of a threshold {exponent}"):
+        return False
+    scores = add(k, body_at(k, relu), single(tau))
+    there = [v for v in value.args if v not in tau.args]
+    if len(there) != 1 or k.axis(there[0]) != k.axis(var):
+        return False
+    whole = bind(k, single(value), there[0])
+    at_var = instantiated(k, body_at(k, value), {there[0]: var})
+    return equal(k, body_at(k, tau), whole) and equal(k, at_var, scores)
+
+
+def multiplied(k: Kernel, parts: tuple[Tree, ...], poly: Poly) -> Poly:
+    """`(times inv(Z)^m)`: a polynomial times Z^m, for a Z that is positive at all sizes.
+
+    It is 0, or not negative, where the polynomial is; Z inv(Z) is 1.
+    """
+    (inv, most) = read_power(k, exactly(parts, 1)[0])
+    if inv.kind != "inv" or most.denominator != 1 or most < 1:
+        raise Rejected("a power of an inverse was due")
+    if positive(k, inv.number, inv.args) != TRUE:
+        raise Rejected(f"class {inv.number} is not seen to be positive")
+    if all(term.atoms.get(inv) != most for term in poly):
+        raise Rejected("no term divides by as much as is multiplied by")
+    result: Poly = ()
+    for term in poly:
+        own = freshened(k, term)
+        left = most - own.atoms.get(inv, Fraction(0))
+        if left < 0:
+            raise Rejected("a term divides by more than it is multiplied by")
+        rest = Term((), {a: e for a, e in own.atoms.items() if a != inv}, own.coef)
+        whole = multiply(k, (rest,), power(k, body_at(k, inv), int(left)))
+        result = add(k, result, bind(k, whole, *own.bound))
+    return result
+
+
+def narrowing(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
+    """`(narrow T (f^e V laws ...) ...)`: T less T with V for f^e, each of which it has as a factor.
+
+    Where the mask of T holds, V is the function of its arguments, from which laws that hold there
+    may be taken first.
+    """
+    if len(parts) < 2:
+        raise Rejected("nothing is narrowed")
+    raw = read_raw(k, parts[0])
+    if len(raw.coef) != 1 or not is_tidy(k, raw):
+        raise Rejected("a term with one mask was due, in its plainest form")
+    (mask,) = raw.coef
+    old, new, atoms = constant(1), constant(1), dict(raw.atoms)
+    outer, k.hypotheses = k.hypotheses, (*k.hypotheses, *sorted(mask, key=repr))
+    try:
+        for part in parts[1:]:
+            atom, exponent, made = _narrowed(k, items(part))
+            if atoms.pop(atom, None) != exponent:
+                raise Rejected("what is narrowed is no factor of the term")
+            old, new = multiply(k, old, single(atom, exponent)), multiply(k, new, made)
+    finally:
+        k.hypotheses = outer
+    own = {v: k.fresh(k.axis(v)) for v in raw.bound}
+    change = instantiated(k, add(k, old, scaled(new, -1)), own)
+    return _summed(k, raw._replace(atoms=atoms), own, change)
+
+
+def _narrowed(k: Kernel, parts: tuple[Tree, ...]) -> tuple[Atom, Fraction, Poly]:
+    """A power of a function, and what it is wherever the hypotheses hold."""
+    if len(parts) < 3:
+        raise Rejected("a function, its value and the laws inside were due")
+    (atom, exponent), made = read_power(k, parts[0]), read_poly(k, items(parts[1]))
+    if atom.kind not in CLASSES:
+        raise Rejected(f"{atom.kind} is no function of polynomials")
+    bodies = []
+    for body, inside in zip(bodies_at(k, atom), parts[2:], strict=True):
+        rest = body
+        for tree in items(inside):
+            head, law = split(tree, 2)
+            if head not in LAWS:
+                raise Rejected(f"no such law: {head}")
+            rest = add(k, rest, scaled(LAWS[head](k, law), -1))
+        bodies.append(rest)
+    check_atom(k, (atom, exponent), tuple(bodies), made)
+    return atom, exponent, made
+
+
+LAWS = {
+    "narrow": narrowing,
+    "law": inverse_law,
+    "restate": restatement,
+    "count": counting,
+    "threshold": threshold_law,
+}

@@ -136,7 +136,7 @@ def _known_name(k: Kernel, name: str, args: tuple[int, ...]) -> str:
     head, _, rest = name.partition(" ")
     if head == "input":
         return name
-    number_of = rest.removesuffix(" <= 0").removesuffix(" = 0") if head == "class" else rest
+    number_of = rest.removesuffix(" <= 0") if head == "class" else rest
     cls = k.classes.get(int(number_of)) if number_of.isdigit() else None
     if head not in ("class", "nonzero") or cls is None:
         raise Rejected(f"no such fact: {name}")
@@ -171,7 +171,7 @@ def read_raw(k: Kernel, tree: Tree) -> Term:
     head, parts = split(tree, 3)
     if head != "term":
         raise Rejected(f"a term was due, not {head}")
-    bound = read_variables(k, parts[0])
+    bound = tuple(map(k.bindable, read_variables(k, parts[0])))
     atoms: dict[Atom, Fraction] = {}
     for part in parts[2:]:
         put(atoms, *read_power(k, part))

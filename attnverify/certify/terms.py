@@ -7,8 +7,9 @@ from fractions import Fraction
 from itertools import permutations
 
 from attnverify.certify.coefs import coef_product, coef_sum, coef_variables, renamed_coef
+from attnverify.certify.deltas import equated, fixed
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Formula, Names, Var, variables
+from attnverify.certify.formulas import Names, Var, variables
 from attnverify.certify.kernel import (
     CLASSES,
     MOST_POWER,
@@ -185,6 +186,7 @@ def tidied(k: Kernel, terms: Iterable[Term]) -> Poly:
         if not term.coef:
             continue
         split = _delta(k, term)
+        split = fixed(k, term) if split is None else split
         split = _idle(k, term) if split is None else split
         if split is not None:
             queue += split
@@ -209,20 +211,9 @@ def _without_whole_powers(term: Term) -> Term:
     return Term(term.bound, atoms, {c: q * factor for c, q in term.coef.items()})
 
 
-def equated(k: Kernel, formula: Formula) -> tuple[Var, Var] | None:
-    """The two variables of one axis that a formula says stand at one position."""
-    if formula[0] != "eq" or len(formula[1].terms) != 2 or formula[1].const:
-        return None
-    (one, p), (other, q) = formula[1].terms
-    if one[0] != "v" or other[0] != "v" or one[1] or other[1] or p != -q:
-        return None
-    pair = (one[2], other[2])
-    return pair if k.axis(pair[0]) == k.axis(pair[1]) else None
-
-
 def is_tidy(k: Kernel, term: Term) -> bool:
     """Whether a term has no delta to carry out and no idle sum to count."""
-    return _delta(k, term) is None and _idle(k, term) is None
+    return _delta(k, term) is None and fixed(k, term) is None and _idle(k, term) is None
 
 
 def _delta(k: Kernel, term: Term) -> list[Term] | None:
@@ -235,7 +226,7 @@ def _delta(k: Kernel, term: Term) -> list[Term] | None:
             old, new = pair if pair[0] in term.bound else pair[::-1]
             bound = old in term.bound
             if not bound:
-                new, old = sorted(pair)
+                new, old = pair[::-1] if pair[1] in k.ends.values() else sorted(pair)
                 if not _mentions(term, conj - {formula}, old):
                     continue
             names = {old: new}

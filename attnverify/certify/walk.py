@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
 
 import sympy
 
@@ -22,15 +21,17 @@ from attnverify.algebra.terms import (
     Expr,
     Index,
     Indicator,
+    Maximum,
     Mul,
     Power,
     Scalar,
     Softmax,
+    Threshold,
     Total,
     index_symbol,
 )
 from attnverify.certify.coefs import indicator
-from attnverify.certify.equal import equal, form_poly
+from attnverify.certify.equal import equal, form_poly, never_negatives, nonzero
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import (
     FALSE,
@@ -41,57 +42,41 @@ from attnverify.certify.formulas import (
     below,
     conjunction,
     disjunction,
+    exists,
     form,
     negation,
     plus,
     position,
     zero,
 )
-from attnverify.certify.functions import body_at, check_value, checked_inverse
+from attnverify.certify.functions import body_at, check_value
 from attnverify.certify.kernel import Atom, Kernel, Poly, Term
+from attnverify.certify.laws import counting
 from attnverify.certify.lines import Tree, split, text, variable, whole
 from attnverify.certify.numbers import joined, scalar_form, symbol_form
-from attnverify.certify.parse import read_poly
+from attnverify.certify.parse import read_poly, read_term
+from attnverify.certify.spots import Env, Spot, Values
 from attnverify.certify.terms import (
     add,
     bind,
     constant,
+    free,
     instantiated,
     multiply,
     power,
     scaled,
     single,
 )
+from attnverify.certify.values import (
+    checked_absolute,
+    checked_exp,
+    checked_inverse,
+    checked_log,
+)
 from attnverify.statement import Relabel
 
-
-class Spot(NamedTuple):
-    """The variable that an index stands at, and the maps under which it is read.
-
-    `plain` for most readers, `moved` for tensors that are relabelled.
-    """
-
-    var: Var
-    plain: str = ""
-    moved: str = ""
-
-
-Env: TypeAlias = "Mapping[Index, Spot]"
-
-
-@dataclass
-class Values:
-    """The claims of a certificate about functions' values, in the order in which they are met."""
-
-    rows: list[tuple[Tree, ...]]
-    taken: int = 0
-
-    def next(self) -> tuple[Tree, ...]:
-        """The next claim."""
-        if self.taken == len(self.rows):
-            raise Rejected("a function stands where the certificate claims no value")
-        self.taken += 1
-        return self.rows[self.taken - 1]
+# Functions whose value is told by what it is made of.
+MAKERS = {"inv": checked_inverse, "log": checked_log, "absolute": checked_absolute}
 
 
 @dataclass
@@ -112,6 +97,8 @@ class Walker:
         var = next(self.counter)
         if self.k.axis(self.k.spoken(var)) != axis:
             raise Rejected(f"v{var} is declared along {self.k.axis(var)}, and {axis} is due")
+        if var in self.k.ends.values():
+            raise Rejected(f"v{var} stands at an end, and at any position")
         return var
 
     def binder(self, index: Index) -> Spot:
@@ -157,18 +144,54 @@ class Walker:
                 return self._softmax(expr, env)
             case Indicator(where):
                 return self._indicator(where, env)
+            case Maximum() | Threshold():
+                return self._row_function(expr, env)
         raise Rejected(f"no rule for {type(expr).__name__}")
+
+    def _row_function(self, expr: Maximum | Threshold, env: Env) -> Poly:
+        """A function of which values a row has, and how often: it is told by the sum of h(value).
+
+        Nothing is known of h, and sums that are equal for every h are of the same values. What is
+        added to every value is added to the function of them, where there are some.
+        """
+        k, axis, spot = self.k, expr.over.axis.name, self.binder(expr.over)
+        name = "maximum" if isinstance(expr, Maximum) else f"threshold {expr.exponent}"
+        where = self.formula(expr.where, {**env, expr.over: spot})
+        score = self.polynomial(expr.score, {**env, expr.over: spot})
+        still = tuple(term for term in score if spot.var not in free((term,)))
+        moving = tuple(term for term in score if spot.var in free((term,)))
+        value = self._claimed(f"value of a {name}", moving)
+        mask: Poly = (Term((), {}, indicator(where)),)
+        found = self._claimed(name, bind(k, multiply(k, mask, value), spot.var))
+        some: Poly = (Term((), {}, indicator(exists(spot.var, axis, where, k.reals))),)
+        return add(k, found, multiply(k, some, still))
 
     def _claimed(self, name: str, *arguments: Poly) -> Poly:
         """What the certificate says a function of polynomials is, once that is checked."""
         head, parts = split(self.values.next())
         if head != "value" or not parts or text(parts[0]) != name:
             raise Rejected(f"the value of {name} was due")
+        if name == "exp":
+            return self._exponential(arguments[0], parts[1:])
         claimed = read_poly(self.k, parts[1:])
-        if name == "inv":
-            return checked_inverse(self.k, arguments[0], claimed)
+        if name in MAKERS:
+            return MAKERS[name](self.k, arguments[0], claimed)
         check_value(self.k, name, arguments, claimed)
         return claimed
+
+    def _exponential(self, argument: Poly, parts: tuple[Tree, ...]) -> Poly:
+        """Exp of an argument less what is counted in it; `(log T ...)` is a logarithm undone."""
+        told: list[Tree] = []
+        logs: list[tuple[Term, Poly]] = []
+        for part in parts:
+            head, rest = split(part, 2)
+            if head == "count":
+                argument = add(self.k, argument, scaled(counting(self.k, rest), -1))
+            elif head == "log":
+                logs.append((read_term(self.k, rest[0]), read_poly(self.k, rest[1:])))
+            else:
+                told.append(part)
+        return checked_exp(self.k, argument, read_poly(self.k, tuple(told)), logs)
 
     def _power(self, base: Poly, exponent: Fraction) -> Poly:
         if exponent.denominator != 1:
@@ -323,11 +346,14 @@ class Walker:
         if op == ">=":
             left, right = right, left
         one, other = self.polynomial(left, env), self.polynomial(right, env)
+        due = add(self.k, one, scaled(other, -1))
+        if not due or (op == "<=" and never_negatives(self.k, scaled(due, -1))):
+            return TRUE
         head, parts = split(self.values.next(), 2)
         if head != "compared":
             raise Rejected("a comparison of reals was due")
         number, args = whole(parts[0]), tuple(self.k.spoken(variable(v)) for v in parts[1:])
-        return self._opaque(op, number, args, add(self.k, one, scaled(other, -1)))
+        return self._opaque(op, number, args, due)
 
     def _opaque(self, op: str, number: int, args: tuple[Var, ...], due: Poly) -> Formula:
         self.k.used.add(("class", number))
@@ -336,9 +362,10 @@ class Walker:
             raise Rejected(f"class {number} is not defined along the axes that it is read along")
         if not equal(self.k, due, body_at(self.k, Atom("fn", "", number, args))):
             raise Rejected(f"class {number} is not seen to be what is compared")
-        sign = "=" if op == "==" else "<="
+        if op == "==" or never_negatives(self.k, due):
+            return negation(nonzero(self.k, number, args))
         least = min(tuple(args[n] for n in twin) for twin in cls.twins)
-        return ("known", f"class {number} {sign} 0", least)
+        return ("known", f"class {number} <= 0", least)
 
     def _form(self, expr: Expr, env: Env) -> Form | None:
         """A side of a comparison as a form, or None where it is none."""

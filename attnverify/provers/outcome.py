@@ -10,7 +10,8 @@ class Outcome:
     """The answer of a prover; `proved` false says nothing about whether the claim is true.
 
     `certificate` lists the rules that were applied, in words; `lines` are its steps, which
-    `attnverify.certify` checks; `residue` is what was left of left
+    `attnverify.certify` checks, or the plan of an induction, whose statements have steps of their
+    own; `residue` is what was left of left
     minus right; `reason` says why there is no proof.
     """
 

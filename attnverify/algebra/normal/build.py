@@ -221,7 +221,12 @@ class Builder:
         return multiply(self.ctx, mask, self._exponential(self.polynomial(expr.score, env)))
 
     def _exponential(self, poly: Poly) -> Poly:
-        return self._told("exp", exponential(self.ctx, poly))
+        return self._split("exp", exponential(self.ctx, poly))
+
+    def _split(self, name: str, poly: Poly) -> Poly:
+        """The value of a function, noted with what it was made of."""
+        self.ctx.record.values.append((name, self.ctx.record.split))
+        return poly
 
     def _row_function(self, expr: Expr, env: Env) -> Poly:
         """A maximum or a threshold: of which values there are, and how often, and of nothing else.
@@ -239,8 +244,10 @@ class Builder:
         where = self.formula(expr.where, inner)
         mask = indicator_poly(ctx.indicator(where))
         moving, still = apart(ctx, self.polynomial(expr.score, inner), spot.var)
-        value = function(ctx, f"value of a {name}", (moving,))
-        result = function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
+        kind = f"value of a {name}"
+        value = self._told(kind, function(ctx, kind, (moving,)))
+        told = function(ctx, name, (bind(ctx, multiply(ctx, mask, value), spot.var),))
+        result = self._told(name, told)
         if not still:
             return result
         ctx.say(f"a constant added to every value is added to their {name.split(maxsplit=1)[0]}")
@@ -254,8 +261,8 @@ class Builder:
         primitive(name)  # a name that is not on the list raises
         rules: dict[str, Callable[[], Poly]] = {
             "exp": lambda: self._exponential(arguments[0]),
-            "log": lambda: self._told(name, logarithm(ctx, arguments[0])),
-            "absolute": lambda: self._told(name, absolute(ctx, arguments[0])),
+            "log": lambda: self._split(name, logarithm(ctx, arguments[0])),
+            "absolute": lambda: self._split(name, absolute(ctx, arguments[0])),
             "stop_gradient": lambda: arguments[0],
             # A number nobody knows, the same wherever it stands; its label is no tensor's name.
             "undefined": lambda: single(Atom("x", "undefined()", -1, ())),

@@ -91,6 +91,8 @@ def _over_one_denominator(ctx: Context, poly: Poly) -> Poly | None:
     below = [a for a in powers if nonzero_formula(ctx, a.number, a.args) == TRUE]
     if not 0 < len(below) <= MOST_DENOMINATORS:
         return None
+    for atom in below:
+        ctx.record.step("times", (atom, powers[atom]))
     result: Poly = ()
     for term in poly:
         atoms = {atom: e for atom, e in term.atoms.items() if atom not in below}

@@ -6,6 +6,7 @@ log(e^x Z) = [Z != 0] x + log Z, and exp(q log Z) = Z^q where Z is positive for 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from attnverify.algebra.normal.classes import exponential as exponential_of_terms
 from attnverify.algebra.normal.classes import function, intern
@@ -29,17 +30,21 @@ from attnverify.algebra.normal.support import never_negative, nonzero_formula
 
 def logarithm(ctx: Context, poly: Poly) -> Poly:
     """The logarithm of a polynomial, 0 where that is 0."""
+    ctx.record.split = ()
     if not poly:
         return ()
     common, _ = content(ctx, poly)
     taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
     rest = tuple(divided(term, taken, set(), Fraction(1)) for term in poly)
+    logs = {atom: _log_of(ctx, atom) for atom in taken}
     outside: Poly = ()
     for atom, exponent in taken.items():
-        outside = add(ctx, outside, scaled(_log_of(ctx, atom), exponent))
+        outside = add(ctx, outside, scaled(logs[atom], exponent))
+    inside = constant(1) if is_one(rest) else function(ctx, "log", (rest,))
+    opaque = [log for atom, log in logs.items() if atom.kind != "exp"]
+    ctx.record.split = (Term((), taken, {(): Fraction(1)}), inside, *opaque)
     if is_one(rest):
         return outside
-    inside = function(ctx, "log", (rest,))
     if not outside:
         return inside
     ctx.say("log(e^x Z) = [Z != 0] x + log Z")
@@ -50,14 +55,16 @@ def logarithm(ctx: Context, poly: Poly) -> Poly:
 
 def absolute(ctx: Context, poly: Poly) -> Poly:
     """The absolute value: |u P| = u |P| for a positive factor u."""
+    ctx.record.split = ()
     if not poly:
         return ()
     common, _ = content(ctx, poly)
     taken = {atom: e for atom, e in common.atoms.items() if atom.kind in UNITS}
     number = next(iter(common.coef.values()))
     rest = tuple(divided(term, taken, set(), number) for term in poly)
-    outside: Poly = (Term((), taken, {(): abs(number)}),)
-    return outside if is_one(rest) else multiply(ctx, outside, function(ctx, "absolute", (rest,)))
+    inside = constant(1) if is_one(rest) else function(ctx, "absolute", (rest,))
+    ctx.record.split = (Term((), taken, {(): number}), inside)
+    return multiply(ctx, (Term((), taken, {(): abs(number)}),), inside)
 
 
 def _log_of(ctx: Context, atom: Atom) -> Poly:
@@ -71,13 +78,21 @@ def _log_of(ctx: Context, atom: Atom) -> Poly:
 def exponential(ctx: Context, poly: Poly) -> Poly:
     """Exp of a polynomial, in which exp undoes the logarithms of what is positive."""
     result, rest = constant(1), list[Term]()
-    for term in (part for whole in poly for part in counted(ctx, whole)):
+    noted = len(ctx.record.steps)
+    terms = [part for whole in poly for part in counted(ctx, whole)]
+    told: list[tuple[Any, ...]] = ctx.record.steps[noted:]  # these are steps inside the argument
+    del ctx.record.steps[noted:]
+    for term in terms:
         undone = _of_log(ctx, term)
         if undone is None:
             rest.append(term)
         else:
+            split = ctx.record.split if min(term.coef.values()) < 0 else ()
+            told.append(("log", term, split))
             result = multiply(ctx, result, undone)
-    return multiply(ctx, result, exponential_of_terms(ctx, tuple(rest)))
+    plain = exponential_of_terms(ctx, tuple(rest))
+    ctx.record.split = (plain, *told)
+    return multiply(ctx, result, plain)
 
 
 def _of_log(ctx: Context, term: Term) -> Poly | None:
@@ -92,6 +107,7 @@ def _of_log(ctx: Context, term: Term) -> Poly | None:
     if nonzero_formula(ctx, atom.number, atom.args) != TRUE or not never_negative(ctx, cls.body[0]):
         return None
     ctx.say("exp(log Z) = Z where Z is positive")
+    ctx.record.split = ()
     body = instantiate(ctx, cls.body[0], dict(zip(cls.slots, atom.args, strict=True)))
     return raised(ctx, body if times > 0 else inverse(ctx, body), abs(int(times)))
 

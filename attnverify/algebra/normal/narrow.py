@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 from attnverify.algebra.normal.core import CLASSES, Atom, Coef, Conj, Context, Poly, Term, add_coefs
 from attnverify.algebra.normal.formulas import Formula, negated
 from attnverify.algebra.normal.numbers import number_values
 from attnverify.algebra.normal.poly import bind, collect, instantiate, multiply
+
+# A function, its power, what it is made, and the steps inside each of its arguments.
+Noted: TypeAlias = "tuple[Atom, Fraction, Poly, list[list[tuple[Any, ...]]]]"
 
 DEEPEST = 4  # how many functions inside each other are looked into
 MOST_LITERALS = 4  # a conjunction with more is left as it stands
@@ -48,8 +52,14 @@ def _term(ctx: Context, term: Term, given: Sequence[Formula], depth: int) -> Pol
     for conj, value in term.coef.items():
         part = Term(term.bound, term.atoms, {conj: value})
         inside = [*given, ctx.conjunction(conj)]
-        factors = {atom: _atom(ctx, atom, term.atoms[atom], inside, depth) for atom in atoms}
-        new = {atom: factor for atom, factor in factors.items() if factor is not None}
+        noted: list[Noted] = []
+        new: dict[Atom, Poly] = {}
+        for atom in atoms:
+            factor = _atom(ctx, atom, term.atoms[atom], inside, (depth, noted))
+            if factor is not None:
+                new[atom] = factor
+        if new:
+            ctx.record.step("narrow", part, noted)
         changed = changed or bool(new)
         result += _with(ctx, part, new) if new else (part,)
     return tuple(result) if changed else None
@@ -67,10 +77,19 @@ def _with(ctx: Context, term: Term, factors: dict[Atom, Poly]) -> Poly:
 
 
 def _atom(
-    ctx: Context, atom: Atom, exponent: Fraction, given: Sequence[Formula], depth: int
+    ctx: Context,
+    atom: Atom,
+    exponent: Fraction,
+    given: Sequence[Formula],
+    at: tuple[int, list[Noted]],
 ) -> Poly | None:
-    """A function of what its arguments are under some formulas, None if they are the same."""
-    cls = ctx.classes[atom.number]
+    """A function of what its arguments are under some formulas, None if they are the same.
+
+    What it is made, and the steps inside each argument, are noted.
+    """
+    depth, noted = at
+    cls, before = ctx.classes[atom.number], len(ctx.record.steps)
+    inside: list[list[tuple[Any, ...]]] = []
     names = dict(zip(cls.slots, atom.args, strict=True))
     ctx.step()
     bundle: list[Poly] = []
@@ -79,6 +98,8 @@ def _atom(
         poly = instantiate(ctx, body, names)
         simple = _simplified(ctx, poly, given)
         inner = _poly(ctx, poly if simple is None else simple, given, depth + 1)
+        inside.append(ctx.record.steps[before:])
+        del ctx.record.steps[before:]
         changed = changed or simple is not None or inner is not None
         bundle.append(inner if inner is not None else simple if simple is not None else poly)
     if not changed:
@@ -87,7 +108,10 @@ def _atom(
         return None  # a root is made anew from its radicand's factors, which is not done here
     if exponent.denominator != 1 and atom.kind != "exp":
         return None
-    return ctx.makers[atom.kind](ctx, atom.label, tuple(bundle), exponent)
+    made = ctx.makers[atom.kind](ctx, atom.label, tuple(bundle), exponent)
+    del ctx.record.steps[before:]
+    noted.append((atom, exponent, made, inside))
+    return made
 
 
 def _simplified(ctx: Context, poly: Poly, given: Sequence[Formula]) -> Poly | None:

@@ -17,8 +17,10 @@ class Record:
 
     `walk` holds the variables made for indices in the order in which expressions are read, `values`
     what functions of their arguments are, in the same order; `collapses` what classes are where two
-    of their arguments are one; `steps` the laws by which left - right goes away. `split` is the
-    product that was inverted last, and the inverse of what else there was.
+    of their arguments are one; `steps` the laws by which left - right goes away. `split` says
+    what the value was made of that was made last: of an inverse the product that was inverted and
+    the inverse of what else there was; of a logarithm (or an absolute value) the positive factors,
+    that of what is left, and those of the factors; of an exponential the exps, and what was undone.
     """
 
     walk: list[Var] = field(default_factory=list)

@@ -21,6 +21,7 @@ def summed(ctx: Context, term: Term) -> Term | None:
             if alone and _is_threshold(ctx, atom, var, exponent):
                 ctx.say("sum_j relu(s_j - tau)^e = 1 for their threshold tau")
                 bound = tuple(other for other in term.bound if other != var)
+                ctx.record.step("threshold", var, (atom, exponent), Term(bound, rest, term.coef))
                 return Term(bound, rest, term.coef)
     return None
 

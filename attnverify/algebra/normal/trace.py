@@ -33,11 +33,12 @@ def certificate_lines(ctx: Context, opaque: Iterable[str]) -> tuple[str, ...]:
     steps = [writer.step(*parts) for parts in ctx.record.steps]
     values = [writer.value(*parts) for parts in ctx.record.values]
     classes = writer.classes()
+    ends = list(writer.ends())
     axes = " ".join(_word(ctx.axes[var]) for var in writer.numbers)
     head = [f"(variables {axes})"] if axes else []
     if names := sorted(opaque):
         head.append(f"(opaque {' '.join(map(_word, names))})")
-    return (*head, *classes, *values, *steps)
+    return (*head, *ends, *classes, *values, *steps)
 
 
 def _word(text: str) -> str:
@@ -61,6 +62,11 @@ class _Writer:
     def vars(self, found: Iterable[Var]) -> str:
         """Variables."""
         return " ".join(map(self.var, found))
+
+    def ends(self) -> Iterator[str]:
+        """The variables that stand at an end of their axis."""
+        for (_, last), var in self.ctx.ends.items():
+            yield f"(end {self.var(var)} {'last' if last else 'first'})"
 
     # ---- formulas
 
@@ -145,9 +151,13 @@ class _Writer:
             number, args = parts
             self.pending.setdefault(number)
             return f"(compared {number} {self.vars(args)})"
-        if head == "inv" and parts[0]:
-            content, factor = parts[0]
-            return f"(value inv {self.term(content)}{self.poly(factor)})"
+        if head in ("inv", "log", "absolute") and parts[0]:
+            first, *rest = parts[0]
+            return f"(value {head} {self.term(first)}{''.join(map(self.poly, rest))})"
+        if head == "exp":
+            plain, *steps = parts[0]
+            told = "".join(f" {self.step(*step)}" for step in steps)
+            return f"(value exp{self.poly(plain)}{told})"
         return f"(value {_word(head)}{self.poly(parts[0])})"
 
     def step(self, head: str, *parts: Any) -> str:
@@ -167,7 +177,25 @@ class _Writer:
                     for case, low, high in cases
                 )
                 return f"(count {self.var(var)} {self.formula(where)} {self.term(term)} ({rows}))"
+            case "threshold":
+                var, relu, term = parts
+                return f"(threshold {self.var(var)} {self.atom(*relu)} {self.term(term)})"
+            case "narrow":
+                term, changes = parts
+                return f"(narrow {self.term(term)} {' '.join(map(self.change, changes))})"
+            case "times":
+                return f"(times {self.atom(*parts[0])})"
+            case "log":
+                term, split = parts
+                inverse = f" {self.term(split[0])}{self.poly(split[1])}" if split else ""
+                return f"(log {self.term(term)}{inverse})"
         return f"({head} {' '.join(map(str, parts))})"
+
+    def change(self, parts: tuple[Any, ...]) -> str:
+        """A function that has another value where its term's mask holds."""
+        atom, exponent, made, inside = parts
+        steps = (f" ({' '.join(self.step(*step) for step in one)})" for one in inside)
+        return f"({self.atom(atom, exponent)} ({self.poly(made).strip()}){''.join(steps)})"
 
     def classes(self) -> list[str]:
         """The classes that lines speak of, by number, with what is known of each."""

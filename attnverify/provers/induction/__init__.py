@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TypeAlias
 
 from attnverify.algebra.normal.setting import Limits
+from attnverify.certify import Rejected
+from attnverify.certify.plans import OBLIGATION, is_plan, obligations
 from attnverify.errors import SpecError
 from attnverify.provers import normal
 from attnverify.provers.induction.by_equation import carried
@@ -27,6 +30,7 @@ from attnverify.statement import Statement
 
 # With so many equations on the way, one expression of all of them is too large.
 MANY = 16
+Lines: TypeAlias = tuple[str, ...]
 
 
 def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
@@ -82,7 +86,6 @@ def _over_pairs(plan: Plan) -> Iterator[Plan]:
 def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """The proof of all that a plan asks for, or the first of it that is not proved."""
     words = dict.fromkeys(plan.words)
-    lines = list(plan.told)
     queries = 0
     for obligation in plan.obligations:
         found = normal.prove(obligation, limits)
@@ -91,5 +94,22 @@ def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
             reason = f"{'; '.join(plan.words)}: {obligation.name}: {found.reason}"
             return Outcome(proved=False, residue=found.residue, reason=reason, queries=queries)
         words.update(dict.fromkeys(found.certificate))
-        lines += ("(obligation)", *found.lines) if plan.told else ()
-    return Outcome(proved=True, certificate=tuple(words), lines=tuple(lines), queries=queries)
+    return Outcome(proved=True, certificate=tuple(words), lines=plan.told, queries=queries)
+
+
+def steps(outcome: Outcome, statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Lines:
+    """The steps of a proof: of a plan's, a proof of each statement that the checker asks for.
+
+    The checker finds these by itself, so they are proved anew: that it asks for the same as the
+    plan here is nobody's word. Where one is not proved, it has no steps.
+    """
+    if not is_plan(outcome.lines):
+        return outcome.lines
+    lines = list(outcome.lines)
+    try:
+        due = obligations(statement, outcome.lines)
+    except Rejected:
+        return outcome.lines
+    for one in due:
+        lines += (OBLIGATION, *normal.prove(one, limits).lines)
+    return tuple(lines)

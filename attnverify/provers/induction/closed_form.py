@@ -21,7 +21,7 @@ before step t there stands the value of step t', and at the first step the initi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnverify.algebra.predicates import Predicate
@@ -46,7 +46,7 @@ from attnverify.algebra.terms import (
     total,
 )
 from attnverify.equations import Equation, Recurrence
-from attnverify.provers.induction.plan import Plan
+from attnverify.provers.induction.plan import Plan, named_before, told
 from attnverify.provers.induction.steps import (
     Loop,
     Names,
@@ -122,7 +122,7 @@ def closed(statement: Statement) -> Plan | None:
         statement.hypotheses, statement.relabels, statement.words,
     )  # fmt: skip
     words = work.words or ["states are any arrays, and what stands before each step"]
-    return Plan(tuple(words), (*work.obligations, claim))
+    return Plan(tuple(words), (*work.obligations, claim), ("(induction closed)", *work.told))
 
 
 @dataclass
@@ -135,11 +135,13 @@ class _Work:
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def recurrence(self, row: Recurrence) -> None:
         """Put equations in a recurrence's place."""
         solving = _Solving(Loop.of(row, self.names), self.names, tuple(self.rows))
         solving.solve()
+        self.told += solving.told()
         self.inputs += solving.inputs
         before = tuple(self.rows)
         self.rows += solving.rows
@@ -147,8 +149,8 @@ class _Work:
             return
         for state in solving.forms:
             self.obligations += solving.claims(self.spec, before, self.inputs, state)
-        told = ", ".join(solving.forms)
-        self.words.append(f"induction along {row.along.name}: a closed form of {told}")
+        solved = ", ".join(solving.forms)
+        self.words.append(f"induction along {row.along.name}: a closed form of {solved}")
 
 
 @dataclass
@@ -238,6 +240,31 @@ class _Solving:
                 self.rows.append(Equation(step.head, without_previous(step.body, values)))
         unsolved = [state for state in self.loop.row.states if state not in self.forms]
         self.inputs += [self.loop.before[state] for state in unsolved]
+
+    def told(self) -> Iterator[str]:
+        """The lines that tell what the closed forms are, E an array of its own."""
+        loop, name = self.loop, self.loop.row.steps[0].name
+        yield from named_before(loop.before)
+        levels: dict[Expr, Entry] = {}
+        for form in self.forms.values():
+            if form.mass is not None and form.mass not in levels:
+                level = levels[form.mass] = Entry(self.names.tensor("E"), form.mass.places)
+                (summed,) = (row.body for row in self.rows if row.head == form.mass)
+                yield told("let", name, (form.mass, summed))
+                yield told("let", name, (level, form.level))
+                starts = any(f.mass == form.mass and f.begun != ZERO for f in self.forms.values())
+                begins = "zero" if starts else "any"
+                names = (level.tensor.name, form.mass.tensor.name)
+                yield told("level", name, *names, begins)
+        if self.forms:
+            yield told("earlier", name, loop.earlier.name)
+        for state, form in self.forms.items():
+            at = None if form.mass is None else levels[form.mass]
+            sides = form.before(loop, self.other, at), form.after(loop, self.other)
+            yield told("solved", state, *sides)
+        for entry in self.inputs:
+            if entry.tensor.name in self.bodies and entry.tensor.name not in loop.row.states:
+                yield told("free", entry.tensor.name)
 
     # ---- what is left to prove
 

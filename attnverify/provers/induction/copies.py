@@ -31,7 +31,7 @@ from attnverify.algebra.terms import (
     mul,
 )
 from attnverify.equations import Equation, Recurrence
-from attnverify.provers.induction.plan import Plan
+from attnverify.provers.induction.plan import Plan, named_before, told
 from attnverify.provers.induction.steps import (
     Loop,
     Names,
@@ -56,9 +56,10 @@ def copied(statement: Statement) -> Plan | None:
     work = _Work(statement, Names.of(statement), pairs)
     work.run(rows)
     spec = flat(statement.spec, work.rows, work.inputs)
-    told = ", ".join(dict.fromkeys(row.along.name for row in found))
-    words = f"induction along {told}: states of both computations are related"
-    return Plan((words,), (*work.obligations, replace(statement, spec=spec)))
+    along = ", ".join(dict.fromkeys(row.along.name for row in found))
+    words = f"induction along {along}: states of both computations are related"
+    lines = ("(induction copied)", *work.told)
+    return Plan((words,), (*work.obligations, replace(statement, spec=spec)), lines)
 
 
 def given_at(statement: Statement) -> Statement:
@@ -115,6 +116,7 @@ class _Work:
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
     loops: dict[str, Loop] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
     def run(self, rows: Iterable[Equation | Recurrence]) -> None:
         """Originals become inputs, copies equations."""
@@ -135,6 +137,7 @@ class _Work:
     def _original(self, row: Recurrence) -> None:
         """States, and states before each step, are any arrays; what else a step assigns is kept."""
         loop = Loop.of(row, self.names)
+        self.told += named_before(loop.before)
         self.loops[row.steps[0].name] = loop
         self.inputs += [*(row.head(state) for state in row.states), *loop.before.values()]
         self.rows += _steps(row, loop, (*row.states,))
@@ -146,6 +149,11 @@ class _Work:
             mine.name: theirs.name for mine, theirs in zip(row.steps, other.steps, strict=True)
         }
         guard = self._guard(loop)
+        self.told += named_before(loop.before)
+        self.told.append(told("copy", row.steps[0].name, other.steps[0].name))
+        if guard != TRUE:
+            self.told.append(told("guard", row.steps[0].name, guard))
+            self.told.append(told("earlier", row.steps[0].name, loop.earlier.name))
         self._ask_guard(loop, guard)
         related: list[Equation] = []
         for state, value in row.states.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from attnverify.algebra.rewrite import entries, free
 from attnverify.algebra.terms import Entry, Expr
 from attnverify.equations import Equation, Recurrence
-from attnverify.provers.induction.plan import Plan
+from attnverify.provers.induction.plan import Plan, named_before
 from attnverify.provers.induction.steps import Loop, Names, flat, needed_rows, without_previous
 from attnverify.spec import Spec
 from attnverify.statement import Relabel, Statement
@@ -38,9 +38,9 @@ def moved(statement: Statement) -> Plan | None:
     claim = replace(
         statement, spec=flat(statement.spec, work.rows, work.inputs), relabels=work.relabels()
     )
-    told = ", ".join(dict.fromkeys(row.along.name for row in found))
-    words = f"induction along {told}: states are relabelled as their inputs are"
-    return Plan((words,), (*work.obligations, claim))
+    along = ", ".join(dict.fromkeys(row.along.name for row in found))
+    words = f"induction along {along}: states are relabelled as their inputs are"
+    return Plan((words,), (*work.obligations, claim), ("(induction relabelled)", *work.told))
 
 
 @dataclass
@@ -52,6 +52,7 @@ class _Work:
     rows: list[Equation] = field(default_factory=list)
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def relabels(self, read: Collection[Expr] = ()) -> tuple[Relabel, ...]:
         """The relabellings with the states among what they move; `read` gives the free indices."""
@@ -71,8 +72,9 @@ class _Work:
     def recurrence(self, row: Recurrence) -> None:
         """Ask for the claim about each state, and make the states inputs."""
         loop, spec = Loop.of(row, self.names), self.statement.spec
+        self.told += named_before(loop.before)
         for name, value in row.initial:
-            if any(True for _ in entries(value)):
+            if free(value) or any(True for _ in entries(value)):
                 self._ask(f"{name} begins", flat(spec, self.rows, self.inputs), value)
         values = loop.given_before
         steps = [Equation(s.head, without_previous(s.body, values)) for s in row.steps]

@@ -341,6 +341,11 @@ NOT_CAUSAL = [
         "a network that begins with another entry's state",
         network(tanh(drive), begun=total(where(eq(a, 0)) * H0[a, k], over=a)),
     ),
+    apart("a network that begins with its entry's number", network(tanh(drive), begun=b + 0)),
+    apart(
+        "a network of which one entry begins with 1",
+        network(tanh(drive), begun=1 * where(eq(b, 0))),
+    ),
     apart("a network that counts entries", network(tanh(drive + b))),
     apart("a network with its steps permuted", ELMAN, "time", bijection=True),
     apart(

@@ -1,44 +1,23 @@
-"""What is to be checked of each equation where a relabelled claim is proved one by one.
+"""Equation by equation: where a relabelled claim is proved so, what is to be checked of each.
 
 A relabelling reaches what an equation assigns as it reaches what it reads. If that holds of every
-equation for any arrays that it reads, it holds of what they compute from the inputs. The checker
-works out by itself which statements these are; a certificate proves them in order:
-
-    (induction equations)
-    (obligation)             before the lines of each equation's
+equation for any arrays that it reads, it holds of what they compute from the inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from attnverify.algebra.rewrite import entries
 from attnverify.algebra.terms import Entry
 from attnverify.certify.errors import Rejected
+from attnverify.certify.plans.told import Told
 from attnverify.equations import Equation, equations_of
 from attnverify.statement import Relabel, Statement
 
-PLAN, OBLIGATION = "(induction equations)", "(obligation)"
 
-
-def is_plan(lines: Sequence[str]) -> bool:
-    """Whether lines tell a proof equation by equation."""
-    return bool(lines) and lines[0] == PLAN
-
-
-def blocks(statement: Statement, lines: Sequence[str]) -> list[tuple[Statement, tuple[str, ...]]]:
-    """What such a proof has to prove, each with the lines that are said to do so."""
-    starts = [n for n, line in enumerate(lines) if line == OBLIGATION]
-    ends = [*starts, len(lines)][1:]
-    found = [tuple(lines[a + 1 : b]) for a, b in zip(starts, ends, strict=True)]
-    due = obligations(statement)
-    if starts[:1] != [1] or len(found) != len(due):
-        raise Rejected(f"{len(due)} statements are due, {len(found)} are proved")
-    return list(zip(due, found, strict=True))
-
-
-def obligations(statement: Statement) -> tuple[Statement, ...]:
+def equations(statement: Statement, _: Told) -> tuple[Statement, ...]:
     """The statements about one equation each that a relabelled statement follows from.
 
     Raises Rejected for another statement, and where a recurrence is needed.
