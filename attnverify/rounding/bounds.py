@@ -195,8 +195,9 @@ class Rounding:
     ) -> tuple[dict[str, Array], dict[str, Array], str]:
         """One form: the exact values, how far each disturbed run is off, or why there are none."""
         form, recipe = self.forms[number], self.recipes[number]
-        amplitudes = self._amplitudes(form, recipe, case)
         factor = self.profile.enlarged if form.enlarge else 1.0
+        shares = {n: share / factor for n, share in seen.shares(form).items()}
+        amplitudes = self._amplitudes(form, recipe, case, shares)
         # What a loop computes, or nothing needs, has no operation of its own in the recipe.
         there = {op.out for op in recipe.ops}
         again = {
@@ -222,7 +223,9 @@ class Rounding:
             base = {**exact, **seen.exact}
             return exact, {n: (runs[n] - base[n]) / factor for n in runs}, ""
 
-    def _amplitudes(self, form: Form, recipe: Recipe, case: Given) -> Amplitudes:
+    def _amplitudes(
+        self, form: Form, recipe: Recipe, case: Given, shares: Mapping[str, Array]
+    ) -> Amplitudes:
         """What the exact run of a form is to fill in."""
         return Amplitudes(
             recipe,
@@ -233,6 +236,7 @@ class Rounding:
             stored=form.stored,
             # What is computed again is rounded again.
             anew=bool(form.recomputed),
+            shares=shares,
         )
 
     def _unfit(self, form: Form, amplitudes: Amplitudes, exact: Mapping[str, Array]) -> str:
