@@ -38,6 +38,8 @@ RUNS = 48
 SELECTIVE_RUNS = 96
 # Runs are made together as far as all their arrays have fewer entries than this: half a gigabyte.
 TOGETHER = 2**26
+# How far the mean of a row may widen an entry of it, in standard deviations of the entry's own.
+NEAR = 1.5
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
@@ -288,10 +290,13 @@ def root_mean_square(array: Array, axis: int) -> Array:
 
 
 def _smoothed(deviation: Array) -> Array:
-    """Half an entry's own variance, half its row's mean; what no run moved stays fixed."""
+    """Half an entry's own variance, half its row's mean; what no run moved stays fixed.
+
+    The mean counts up to `NEAR` times an entry's own: a row of slopes by key spans many orders.
+    """
     if deviation.ndim == 0 or not deviation.shape[-1]:
         return deviation
-    row = root_mean_square(deviation, -1)[..., None]
+    row = np.minimum(root_mean_square(deviation, -1)[..., None], NEAR * deviation)
     return np.asarray(np.where(deviation > 0, np.hypot(deviation, row) / np.sqrt(2), deviation))
 
 
