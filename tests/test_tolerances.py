@@ -70,4 +70,6 @@ def test_the_program_prints_tables_and_writes_what_it_measured(
     assert (row["library"], row["violations"], row["kinds"]) == ("NumPy", 0, len(KINDS))
     assert row["entries"] > 1000
     assert {r["fault"] for r in figures["wrong"] if r["refuted"]} >= {"scale 0.1 %"}
-    assert "future key in one row" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "future key in one row" in printed
+    assert "the tightest profile that fits" in printed

@@ -39,7 +39,7 @@ SELECTIVE_RUNS = 96
 # Runs are made together as far as all their arrays have fewer entries than this: half a gigabyte.
 TOGETHER = 2**26
 # How far the mean of a row may widen an entry of it, in standard deviations of the entry's own.
-NEAR = 1.5
+NEAR = 1.2
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
