@@ -152,7 +152,7 @@ class Rounding:
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
         # What is undefined has no error, and must not spoil the mean of its row.
         told = np.where(np.isnan(value), 0, deviation)
-        smooth = _smoothed(told)
+        smooth = _smoothed(told, None if self.profile.selective else NEAR)
         sigma = doubled * (self._sure * np.fmax(smooth, told) if self.profile.selective else smooth)
         # What the wider reference still tells from zero may be zero to the subject.
         floor = np.where(np.asarray(value) != 0, near_zero(self.profile.stored), 0.0)
@@ -289,14 +289,16 @@ def root_mean_square(array: Array, axis: int) -> Array:
     return np.asarray(np.squeeze(size, axis) * np.sqrt(np.mean(np.square(array / unit), axis=axis)))
 
 
-def _smoothed(deviation: Array) -> Array:
+def _smoothed(deviation: Array, near: float | None) -> Array:
     """Half an entry's own variance, half its row's mean; what no run moved stays fixed.
 
-    The mean counts up to `NEAR` times an entry's own: a row of slopes by key spans many orders.
+    The mean counts up to `near` times an entry's own: a row of slopes by key spans many orders.
+    Where only what is stored is rounded, errors of one entry are few, and the mean counts whole.
     """
     if deviation.ndim == 0 or not deviation.shape[-1]:
         return deviation
-    row = np.minimum(root_mean_square(deviation, -1)[..., None], NEAR * deviation)
+    row = root_mean_square(deviation, -1)[..., None]
+    row = row if near is None else np.minimum(row, near * deviation)
     return np.asarray(np.where(deviation > 0, np.hypot(deviation, row) / np.sqrt(2), deviation))
 
 
