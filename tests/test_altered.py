@@ -120,6 +120,37 @@ def test_one_leaked_key_changes_one_row(name: str) -> None:
     assert changed_rows(found["dQ"], right["dQ"]) == 1
 
 
+WRITTEN = [
+    "retention",
+    "gated_linear",
+    "gated_delta",
+    "state_space_dual",
+    "neighbourhood_2d",
+    "shifted_window_2d",
+    "paged",
+]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_key_leaks_past_a_mask_that_is_written_as_an_indicator(name: str) -> None:
+    """One row of the first output changes, and no other."""
+    spec = av.load(name)
+    case = Draw(spec).case({axis.name: 4 for axis in spec.axes}, seed=2)
+    altered, given, _ = put(name, case)
+    found, right = altered.leaked(given, rng()), altered.right(given)
+    assert found is not None
+    (out, *_) = altered.outputs
+    rows = (found[out] != right[out]).any(-1)
+    assert rows.sum() == 1
+
+
+def test_what_a_written_mask_shows_to_every_row_cannot_leak() -> None:
+    """A sequence of one position hides nothing."""
+    case = Draw(av.load("retention")).case({"batch": 1, "heads": 1, "positions": 1}, seed=3)
+    altered, given, _ = put("retention", case)
+    assert altered.leaked(given, rng()) is None
+
+
 def test_a_leaked_key_is_one_that_the_mask_hides() -> None:
     case = drawn("causal")
     altered, given, _ = put("causal", case)

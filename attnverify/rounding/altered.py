@@ -21,6 +21,7 @@ from attnverify.compile import compile as compile_spec
 from attnverify.equations import Equation, Recurrence, Statement, equations_of
 from attnverify.inputs.entries import shape_of
 from attnverify.inputs.sizes import CHANNELS, FEW
+from attnverify.rounding.masked import Written, written_mask
 from attnverify.rounding.parts import joint
 from attnverify.spec import Spec
 from attnverify.transforms.naming import name_softmaxes, unused
@@ -60,12 +61,16 @@ class Altered:
         self._real = [e.tensor.name for e in spec.inputs if e.tensor.kind == "real"]
         self.temper = "the scores" if scores else self._real[0] if self._real else ""
         self._tempered, self._weights = bool(scores), _weights(named)
+        self._mask = None if self._weights else written_mask(named)
         changed = _with_faults(named, scores, self._weights, self._names)
+        if self._mask is not None:
+            changed = _with_leak(changed, self._mask, self._names[2])
         whole = joint(changed, self._real) if backward else changed
         self.outputs = whole.outputs
         self._seeds = whole.inputs[len(changed.inputs) :]
         self._oracle = compile_spec(whole)
         self._seen = None if self._weights is None else _seen(named, self._weights, taken)
+        self._shown = None if self._mask is None else _shown(named, self._mask, taken)
 
     def right(self, given: Given) -> dict[str, Array]:
         """The values without a fault."""
@@ -92,6 +97,12 @@ class Altered:
 
     def leaked(self, given: Given, rng: np.random.Generator) -> Found:
         """The values where one row that sees a key sees one more, which the mask hides."""
+        if self._mask is not None and self._shown is not None:
+            own = {e.tensor.name: given.arrays[e.tensor.name] for e in self.spec.inputs}
+            (found,) = self._shown(**own, **given.parameters, sizes=given.sizes).values()
+            open_ = np.asarray(found) != 0
+            one = _any(~open_ & open_.any(self._mask.keys, keepdims=True), rng)
+            return None if one is None else self._run(given, shown=one)
         seen = self._places(given)
         if seen is None:
             return None
@@ -170,6 +181,9 @@ class Altered:
             for name, place in zip(self._names[1:], (hidden, shown), strict=True):
                 none = np.zeros(shape, bool)
                 further[name] = none if place is None else np.moveaxis(place, -1, self._along)
+        elif self._mask is not None:
+            shape = shape_of(self._mask.head, given.sizes)
+            further[self._names[2]] = np.zeros(shape, bool) if shown is None else shown
         given_arrays = {**given.arrays, **further}
         return self._oracle(**given_arrays, **given.parameters, sizes=given.sizes)
 
@@ -223,6 +237,26 @@ def _with_faults(
 
     equations = tuple(map(changed, spec.equations))
     return spec.replace(inputs=(*spec.inputs, *inputs), equations=equations)
+
+
+def _with_leak(spec: Spec, mask: Written, name: str) -> Spec:
+    """The spec with places that a written mask shows beside its own."""
+    place = Entry(Tensor(name, "bool"), mask.head.places)
+
+    def changed(statement: Statement) -> Statement:
+        if isinstance(statement, Recurrence):
+            return statement
+        return Equation(statement.head, mask.with_shown(statement.body, name))
+
+    equations = tuple(map(changed, spec.equations))
+    return spec.replace(inputs=(*spec.inputs, place), equations=equations)
+
+
+def _shown(spec: Spec, mask: Written, taken: set[str]) -> Oracle:
+    """The compiled mask that is written as an indicator."""
+    place = Entry(Tensor(unused("seen", taken)), mask.head.places)
+    equations = (*spec.equations, Equation(place, indicator(mask.where)))
+    return compile_spec(spec.replace(equations=equations, outputs=(place.tensor.name,)))
 
 
 def _seen(spec: Spec, weights: tuple[Entry, Softmax], taken: set[str]) -> Oracle:

@@ -36,6 +36,8 @@ class Amplitudes:
     outputs: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
     anew: bool = False
+    # Inputs that are drawn anew in each run, and how far: as a multiple of no rounding.
+    shares: Mapping[str, Array] = field(default_factory=dict)
     steps: list[Array | None] = field(default_factory=list)
     uses: list[tuple[Array | None, ...]] = field(default_factory=list)
     longest: int = 1
@@ -116,6 +118,8 @@ class Amplitudes:
         array = np.asarray(value)
         if op.kind in ("position", "step") or array.dtype.kind != "f":
             return None
+        if op.kind == "input" and op.out in self.shares:
+            return self.shares[op.out].reshape(np.shape(value))  # product axes are split inside
         if op.kind == "input":
             return self._given(array) if self.profile.inputs else None
         if op.kind == "scalar":

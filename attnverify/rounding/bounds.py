@@ -38,6 +38,8 @@ RUNS = 48
 SELECTIVE_RUNS = 96
 # Runs are made together as far as all their arrays have fewer entries than this: half a gigabyte.
 TOGETHER = 2**26
+# How far the mean of a row may widen an entry of it, in standard deviations of the entry's own.
+NEAR = 1.2
 # Beyond these the first-order picture of rounding fails: long sums in a narrow type, scores beyond
 # exp's precision.
 LONGEST_SUM = 0.5
@@ -150,7 +152,7 @@ class Rounding:
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
         # What is undefined has no error, and must not spoil the mean of its row.
         told = np.where(np.isnan(value), 0, deviation)
-        smooth = _smoothed(told)
+        smooth = _smoothed(told, None if self.profile.selective else NEAR)
         sigma = doubled * (self._sure * np.fmax(smooth, told) if self.profile.selective else smooth)
         # What the wider reference still tells from zero may be zero to the subject.
         floor = np.where(np.asarray(value) != 0, near_zero(self.profile.stored), 0.0)
@@ -195,8 +197,9 @@ class Rounding:
     ) -> tuple[dict[str, Array], dict[str, Array], str]:
         """One form: the exact values, how far each disturbed run is off, or why there are none."""
         form, recipe = self.forms[number], self.recipes[number]
-        amplitudes = self._amplitudes(form, recipe, case)
         factor = self.profile.enlarged if form.enlarge else 1.0
+        shares = {n: share / factor for n, share in seen.shares(form).items()}
+        amplitudes = self._amplitudes(form, recipe, case, shares)
         # What a loop computes, or nothing needs, has no operation of its own in the recipe.
         there = {op.out for op in recipe.ops}
         again = {
@@ -222,7 +225,9 @@ class Rounding:
             base = {**exact, **seen.exact}
             return exact, {n: (runs[n] - base[n]) / factor for n in runs}, ""
 
-    def _amplitudes(self, form: Form, recipe: Recipe, case: Given) -> Amplitudes:
+    def _amplitudes(
+        self, form: Form, recipe: Recipe, case: Given, shares: Mapping[str, Array]
+    ) -> Amplitudes:
         """What the exact run of a form is to fill in."""
         return Amplitudes(
             recipe,
@@ -233,6 +238,7 @@ class Rounding:
             stored=form.stored,
             # What is computed again is rounded again.
             anew=bool(form.recomputed),
+            shares=shares,
         )
 
     def _unfit(self, form: Form, amplitudes: Amplitudes, exact: Mapping[str, Array]) -> str:
@@ -283,11 +289,16 @@ def root_mean_square(array: Array, axis: int) -> Array:
     return np.asarray(np.squeeze(size, axis) * np.sqrt(np.mean(np.square(array / unit), axis=axis)))
 
 
-def _smoothed(deviation: Array) -> Array:
-    """Half an entry's own variance, half its row's mean; what no run moved stays fixed."""
+def _smoothed(deviation: Array, near: float | None) -> Array:
+    """Half an entry's own variance, half its row's mean; what no run moved stays fixed.
+
+    The mean counts up to `near` times an entry's own: a row of slopes by key spans many orders.
+    Where only what is stored is rounded, errors of one entry are few, and the mean counts whole.
+    """
     if deviation.ndim == 0 or not deviation.shape[-1]:
         return deviation
     row = root_mean_square(deviation, -1)[..., None]
+    row = row if near is None else np.minimum(row, near * deviation)
     return np.asarray(np.where(deviation > 0, np.hypot(deviation, row) / np.sqrt(2), deviation))
 
 

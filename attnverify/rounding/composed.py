@@ -26,7 +26,10 @@ def composed(spec: Spec) -> Form | None:
     """The form of autodiff through a softmax written out: exponentials, sum, quotient, maximum.
 
     The row term is then a sum over exponentials, and what the rows of dS sum to, zero but for
-    rounding, flows back through the maximum into the largest score.
+    rounding, flows back through maxima: through one over the row into its largest score, through
+    running ones in shares into the scores that led.  Shares are as far as each step of a running
+    sum may round, their signs free, and together they take what the row sums to, no more: equal
+    scores share it (PyTorch, JAX, autograd and MLX divide by their number or choose one).
     """
     taken = set(spec.heads)
     equations: list[Statement] = []
@@ -57,11 +60,12 @@ def _written_out(weights: Equation, body: Softmax, taken: set[str]) -> tuple[Pea
     """A = softmax(S) as E = exp(S - top), Z = sum E, A = E / Z."""
     places, at = weights.head.places, body.at
     rows = tuple(place for place in places if place != at)
-    names = [unused(f"{weights.name}_{part}", taken) for part in ("grown", "norm", "top", "peak")]
+    parts = ("grown", "norm", "top", "peak", "shares")
+    names = [unused(f"{weights.name}_{part}", taken) for part in parts]
     taken |= set(names)
-    grown, norm, top, peak = (
+    grown, norm, top, peak, shares = (
         Entry(Tensor(name), where)
-        for name, where in zip(names, (places, rows, rows, places), strict=True)
+        for name, where in zip(names, (places, rows, rows, places, places), strict=True)
     )
     to = {body.over: at}
     score = rename(body.score, to)
@@ -74,11 +78,11 @@ def _written_out(weights: Equation, body: Softmax, taken: set[str]) -> tuple[Pea
         Equation(norm, total(grown, at)),
         Equation(weights.head, mul(grown, inverse(norm))),
     ]
-    return Peak(weights.name, score, top, peak, places.index(at)), equations
+    return Peak(weights.name, score, top, peak, shares, places.index(at)), equations
 
 
 def _through_maximum(source: Spec, spec: Spec, peak: Peak) -> Spec:
-    """The spec with what each row of dS sums to taken from the scores that a maximum reads."""
+    """The spec with what each row of dS sums to taken from the scores that maxima read."""
     score = peak.score
     if not isinstance(score, Entry) or len(list(source.graph().successors(score.tensor.name))) != 1:
         return spec
@@ -91,9 +95,13 @@ def _through_maximum(source: Spec, spec: Spec, peak: Peak) -> Spec:
     if not isinstance(over, Index) or len(rows) != len(score.places) - 1:
         return spec
     taken = set(spec.heads)
-    left = Entry(Tensor(unused(f"{slope}_left", taken)), rows)
+    left, kept = (Entry(Tensor(unused(f"{slope}_{n}", taken)), rows) for n in ("left", "kept"))
     joined = Entry(Tensor(unused(f"{slope}_joined", taken)), score.places)
-    added = [Equation(left, total(head, over)), Equation(joined, head - peak.largest * left)]
+    added = [
+        Equation(left, total(head, over)),
+        Equation(kept, left - left * total(peak.shares, over)),
+        Equation(joined, head - peak.shares * left - peak.largest * kept),
+    ]
     equations: list[Statement] = []
     for statement in spec.equations:
         own = isinstance(statement, Equation) and statement.name == slope
@@ -102,4 +110,6 @@ def _through_maximum(source: Spec, spec: Spec, peak: Peak) -> Spec:
         else:
             equations.append(statement)
         equations += added if own else []
-    return spec.replace(inputs=(*spec.inputs, peak.largest), equations=tuple(equations))
+    return spec.replace(
+        inputs=(*spec.inputs, peak.largest, peak.shares), equations=tuple(equations)
+    )

@@ -13,15 +13,18 @@ from attnverify.transforms.gradient import gradient
 
 @dataclass(frozen=True)
 class Peak:
-    """Two further inputs of a form: each row's largest score, and 1 where running maxima stand.
+    """Three further inputs of a form: each row's largest score, 1 where it stands, and shares.
 
-    `score` is the score at the weights' places, `place` the place of the keys among them.
+    `shares` tells how far what a row's slopes sum to may flow into each score through running
+    maxima, as a standard deviation; it is drawn anew in each run.  `score` is the score at the
+    weights' places, `place` the place of the keys among them.
     """
 
     weights: str
     score: Expr
     top: Entry
     largest: Entry
+    shares: Entry
     place: int
 
 

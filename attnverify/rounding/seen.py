@@ -60,23 +60,64 @@ class Seen:
         return Recomputed(entrywise, np.zeros_like(entrywise))
 
     def peaks(self, form: Form) -> dict[str, Array]:
-        """The largest score of each row, and where running maxima stand."""
+        """The largest score of each row, 1 where it stands first, and no shares."""
         found: dict[str, Array] = {}
         for peak in form.peaks:
             weights, scores = self.exact[peak.weights], self.exact[self.scores[peak.weights]]
             best = np.argmax(weights, axis=peak.place, keepdims=True)
-            found[peak.largest.tensor.name] = _records(scores, weights > 0, peak.place)
+            largest, none = np.zeros_like(weights), np.zeros_like(weights)
+            np.put_along_axis(largest, best, 1.0, peak.place)
+            found[peak.largest.tensor.name], found[peak.shares.tensor.name] = largest, none
             top = np.take_along_axis(scores, best, peak.place).squeeze(peak.place)
             found[peak.top.tensor.name] = np.where(np.isfinite(top), top, 0)
         return found
 
+    def shares(self, form: Form) -> dict[str, Array]:
+        """How far what a row's slopes sum to may go to each score through running maxima."""
+        return {
+            peak.shares.tensor.name: running_shares(
+                self.exact[self.scores[peak.weights]], self.exact[peak.weights], peak.place
+            )
+            for peak in form.peaks
+        }
 
-def _records(scores: Array, seen: Array, axis: int) -> Array:
-    """1 where a seen score is the largest so far from either end: what a running maximum takes."""
-    shown = np.where(seen, scores, -np.inf)
-    ahead = np.maximum.accumulate(shown, axis)
-    behind = np.flip(np.maximum.accumulate(np.flip(shown, axis), axis), axis)
-    return np.where(seen & ((shown == ahead) | (shown == behind)), 1.0, 0.0)
+
+def running_shares(scores: Array, weights: Array, axis: int) -> Array:
+    """The shares of what a row's slopes sum to, as standard deviations, by running maxima.
+
+    Each step of a running sum is rounded as far as the sum has come, and passes its rounding to
+    the score that leads: of equal ones to the newest, or all to the first.  Keys are met in order
+    or from the last to the first.
+
+    >>> running_shares(np.zeros((1, 4)), np.full((1, 4), 0.25), 1).round(2)
+    array([[1.  , 0.55, 0.55, 1.  ]])
+    """
+    seen, last = np.moveaxis(weights, axis, -1), np.moveaxis(scores, axis, -1)
+    shown = np.where(seen > 0, last, -np.inf)
+    ahead = _leading(shown, seen)
+    behind = np.flip(_leading(np.flip(shown, -1), np.flip(seen, -1)), -1)
+    return np.moveaxis(np.sqrt(np.maximum(ahead, behind)), -1, axis)
+
+
+def _leading(shown: Array, weights: Array) -> Array:
+    """The part of a running sum's variance in whose steps each score leads, keys last."""
+    sums = np.cumsum(weights, -1)
+    steps = np.where(weights > 0, np.square(sums), 0)
+    whole = np.sum(steps, -1, keepdims=True)
+    steps = steps / np.where(whole > 0, whole, 1)
+    so_far = np.maximum.accumulate(shown, -1)
+    before = np.concatenate([np.full_like(shown[..., :1], -np.inf), so_far[..., :-1]], -1)
+    first, newest = (_led(steps, leads) for leads in (shown > before, shown == so_far))
+    return np.maximum(first, newest)
+
+
+def _led(steps: Array, leads: Array) -> Array:
+    """The sum of steps from each place that takes the lead to the next that does."""
+    keys = steps.shape[-1]
+    places = np.maximum.accumulate(np.where(leads, np.arange(keys), 0), -1)
+    flat = places.reshape(-1, keys) + keys * np.arange(places.size // max(keys, 1))[:, None]
+    summed = np.bincount(flat.ravel(), steps.ravel(), minlength=steps.size)
+    return np.asarray(summed.reshape(steps.shape))
 
 
 def _log_sum_exp(score: Array, weights: Array, over: int) -> Array:
