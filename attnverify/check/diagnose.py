@@ -1,0 +1,156 @@
+"""Name the bug: which wrong computation gives a refuted subject's own answers.
+
+Every mutant of the spec is compiled and compared with what the subject answered: roughly on a few
+draws, and what is left under its own derived bound on draws that the check has not seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnverify.check.asked import Asked, agrees, asked, fresh, renamed
+from attnverify.check.judge import Judge
+from attnverify.compare import within
+from attnverify.compile import compile as compile_spec
+from attnverify.errors import AttnverifyError
+from attnverify.inputs import Case, Draw
+from attnverify.rounding import Expected, arrays_for
+from attnverify.transforms.mutate import Mutant, mutants
+from attnverify.verdict import Status
+
+Array = NDArray[Any]
+SECONDS = 8.0
+# A sieve lets through what is near; the derived bound decides.
+NEAR = 0.02
+SIEVES = 4
+LISTED = 6
+ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One mutant that gives the subject's answers: how often, and how often the spec does not."""
+
+    mutant: Mutant
+    agreed: int
+    differed: int
+
+    def plain(self) -> dict[str, Any]:
+        """As the evidence of a verdict holds it."""
+        operator = self.mutant.operator
+        cited = [f"{c.bug}: {c.title}, {c.source} ({c.year})" for c in operator.citations]
+        return {
+            "sentence": self.mutant.sentence,
+            "operator": operator.name,
+            "bugs": list(operator.bugs),
+            "evidence": f"agrees on {self.agreed} of {self.agreed} fresh inputs, on "
+            f"{self.differed} of which the spec does not",
+            "citations": cited,
+            "equations": [str(s) for s in _changed(self.mutant)],
+        }
+
+
+def _changed(mutant: Mutant) -> list[object]:
+    return [s for s in mutant.spec.equations if getattr(s, "name", "") == mutant.place]
+
+
+@dataclass
+class Diagnosis:
+    """The search for one subject in one dtype, on its answers, until a time."""
+
+    judge: Judge
+    draw: Draw
+    failing: Sequence[Case]
+    seed: int
+    until: float
+    asked: list[Asked] = field(default_factory=list)
+
+    def explanations(self) -> list[Explanation]:
+        """The mutants that agree with the subject on every draw, the likelier ones first."""
+        self.asked = list(asked(self.judge, fresh(self.draw, self.seed), backward=False))
+        seen = list(asked(self.judge, self.failing, backward=False))
+        self.asked += seen
+        if len(self.asked) < ENOUGH:
+            return []
+        near = [m for m in self._in_time(mutants(self.judge.spec)) if self._near(m)]
+        if not near:
+            return []
+        return [found for m in self._in_time(near) if (found := self._explained(m))][:LISTED]
+
+    def _in_time(self, some: Iterable[Mutant]) -> Iterator[Mutant]:
+        """Mutants as long as there is time, without those that cannot be made."""
+        for mutant in some:
+            if time.monotonic() > self.until:
+                return
+            yield mutant
+
+    @cached_property
+    def wrong(self) -> list[bool | None]:
+        """Whether the spec agrees with the answer on each draw."""
+        return [self._by(self.judge, one) for one in self.asked]
+
+    @cached_property
+    def sieves(self) -> list[Asked]:
+        """A few draws on which mutants differ: the middling sizes, and the failing ones."""
+        ordered = sorted(self.asked, key=lambda one: _entries(one.case))
+        middling = [one for one in ordered if one.case.style == "normal"]
+        return [*middling[len(middling) // 2 :][:SIEVES], *self.asked[-1:]]
+
+    def _near(self, mutant: Mutant) -> bool:
+        """Whether a mutant gives about the answers of the sieves."""
+        oracle = compile_spec(mutant.spec.replace(outputs=self.judge.subject.plan.judged))
+        for one in self.sieves:
+            case = one.case
+            arrays = arrays_for(oracle.dtype, case.arrays)
+            due = oracle(**arrays, **case.parameters, sizes=case.sizes)
+            if not all(_about(got, due[name]) for name, got in one.answers.items()):
+                return self._has_empty_rows(mutant, case)
+        return True
+
+    def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
+        """Whether rows that see keys in the spec see none in a mutant: then nothing is due."""
+        return not case.empty and Draw(mutant.spec, dtype=self.judge.dtype).rows_without_keys(case)
+
+    def _explained(self, mutant: Mutant) -> Explanation | None:
+        """The evidence for a mutant; None where one draw speaks against it, or none for it."""
+        judge = Judge(
+            mutant.spec,
+            self.judge.subject,
+            self.judge.dtype,
+            internal=self.judge.internal,
+            profile=self.judge.profile,
+        )
+        agreed = differed = 0
+        for one, right in zip(self.asked, self.wrong, strict=True):
+            found = self._by(judge, one)
+            if found is False and not self._has_empty_rows(mutant, one.case):
+                return None
+            agreed += found is True
+            differed += found is True and right is False
+        return Explanation(mutant, agreed, differed) if differed and agreed >= ENOUGH else None
+
+    def _by(self, judge: Judge, one: Asked) -> bool | None:
+        """Whether an answer is what a judge's spec gives; None where that cannot be told."""
+        expected: Expected = judge.expected(one.case)
+        if expected.reason:
+            return None
+        return agrees(one.answers, renamed(judge, expected, backward=False))
+
+
+def _about(got: Array, due: Array) -> bool:
+    """Whether two arrays are alike, up to a share of the largest entry."""
+    finite = np.abs(due[np.isfinite(due)])
+    room = NEAR * (float(finite.max()) if finite.size else 1.0)
+    wide = np.asarray(got, float)
+    return within("sieve", wide, np.asarray(due, float), room + 1e-30).status is Status.HELD
+
+
+def _entries(case: Case) -> int:
+    return sum(int(a.size) for a in case.arrays.values())
