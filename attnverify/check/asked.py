@@ -20,6 +20,7 @@ from attnverify.verdict import Status
 
 Array = NDArray[Any]
 SCHEDULED = 28
+LARGE, FEW_LARGE = 2**16, 2
 # Draws that no check of the same seed has seen.
 APART = 1_000_003
 
@@ -33,8 +34,17 @@ class Asked:
 
 
 def fresh(draw: Draw, seed: int) -> Iterator[Case]:
-    """Cases that the check has not seen: a schedule and every corner."""
-    return chain(draw.schedule(seed + APART, SCHEDULED), draw.corners(seed + APART))
+    """Cases that the check has not seen: a schedule and every corner, but few large ones.
+
+    Bounds of a large case cost as much as those of many small ones.
+    """
+    large = 0
+    for case in chain(draw.corners(seed + APART), draw.schedule(seed + APART, SCHEDULED)):
+        if max(a.size for a in case.arrays.values()) * max(case.sizes.values()) > LARGE:
+            large += 1
+            if large > FEW_LARGE:
+                continue
+        yield case
 
 
 def asked(judge: Judge, cases: Iterable[Case], *, backward: bool) -> Iterator[Asked]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from attnverify.check.asked import Asked, agrees, asked, fresh, renamed
 from attnverify.check.judge import Judge
 from attnverify.compare import within
+from attnverify.compile import Oracle
 from attnverify.compile import compile as compile_spec
 from attnverify.errors import AttnverifyError
 from attnverify.inputs import Case, Draw
@@ -32,6 +33,7 @@ NEAR = 0.02
 SIEVES = 4
 LISTED = 6
 ENOUGH = 8
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,28 @@ class Diagnosis:
         return [self._by(self.judge, one) for one in self.asked]
 
     @cached_property
-    def sieves(self) -> list[Asked]:
-        """A few draws on which mutants differ: the middling sizes, and the failing ones."""
+    def sieves(self) -> list[tuple[Asked, Mapping[str, Array]]]:
+        """A few draws on which the subject is plainly not what the spec is, small ones first.
+
+        Each with its arrays as oracles take them.
+        """
+        oracle = compile_spec(self.judge.spec.replace(outputs=self.judge.subject.plan.judged))
         ordered = sorted(self.asked, key=lambda one: _entries(one.case))
-        middling = [one for one in ordered if one.case.style == "normal"]
-        return [*middling[len(middling) // 2 :][:SIEVES], *self.asked[-1:]]
+        ready = [(one, arrays_for(oracle.dtype, one.case.arrays)) for one in ordered]
+        plain = [(one, a) for one, a in ready if not _near(oracle, one, a)]
+        step = max(1, len(plain) // SIEVES)
+        return (plain or ready[-SIEVES:])[::step]
 
     def _near(self, mutant: Mutant) -> bool:
         """Whether a mutant gives about the answers of the sieves."""
         oracle = compile_spec(mutant.spec.replace(outputs=self.judge.subject.plan.judged))
-        for one in self.sieves:
-            case = one.case
-            arrays = arrays_for(oracle.dtype, case.arrays)
-            due = oracle(**arrays, **case.parameters, sizes=case.sizes)
-            if not all(_about(got, due[name]) for name, got in one.answers.items()):
-                return self._has_empty_rows(mutant, case)
+        for one, arrays in self.sieves:
+            if _near(oracle, one, arrays):
+                continue
+            if not _near(oracle, one, arrays, apart=True) or not self._has_empty_rows(
+                mutant, one.case
+            ):
+                return False
         return True
 
     def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
@@ -134,7 +143,7 @@ class Diagnosis:
                 return None
             agreed += found is True
             differed += found is True and right is False
-        return Explanation(mutant, agreed, differed) if differed and agreed >= ENOUGH else None
+        return Explanation(mutant, agreed, differed) if differed and 2 * agreed >= len(self.asked) else None
 
     def _by(self, judge: Judge, one: Asked) -> bool | None:
         """Whether an answer is what a judge's spec gives; None where that cannot be told."""
@@ -144,12 +153,19 @@ class Diagnosis:
         return agrees(one.answers, renamed(judge, expected, backward=False))
 
 
-def _about(got: Array, due: Array) -> bool:
+def _near(oracle: Oracle, one: Asked, arrays: Mapping[str, Array], *, apart: bool = False) -> bool:
+    """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
+    due = oracle(**arrays, **one.case.parameters, sizes=one.case.sizes)
+    return all(_about(got, due[name], apart=apart) for name, got in one.answers.items())
+
+
+def _about(got: Array, due: Array, *, apart: bool) -> bool:
     """Whether two arrays are alike, up to a share of the largest entry."""
-    finite = np.abs(due[np.isfinite(due)])
+    value = np.asarray(due, float)
+    finite = np.abs(value[np.isfinite(value)])
     room = NEAR * (float(finite.max()) if finite.size else 1.0)
-    wide = np.asarray(got, float)
-    return within("sieve", wide, np.asarray(due, float), room + 1e-30).status is Status.HELD
+    found = np.where(value == 0, 0, got) if apart else np.asarray(got, float)
+    return within("sieve", found, value, room + TINY).status is Status.HELD
 
 
 def _entries(case: Case) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from attnverify.algebra.predicates import Compare, Predicate
 from attnverify.algebra.rewrite import fresh, predicate_entries, rebuild_in
@@ -58,10 +59,11 @@ def gathered(stage: Stage) -> Iterator[Change]:
                 continue
             name = unused(f"{other.tensor.name}_keys", stage.spec.heads)
             head = Entry(Tensor(name), entry.places)
-            row_value = read_at(other, row, key)
-            spec = with_masks(stage, lambda m, _, e=entry, h=head: _swapped(m, e, h))
+            wider = before(stage.spec, stage.name, Equation(head, read_at(other, row, key)))
+            at = replace(stage, spec=wider)
+            spec = with_masks(at, lambda m, _, e=entry, h=head: _swapped(m, e, h))
             told = f"reads {other.tensor.name} where the keys' own {entry.tensor.name} is due"
-            yield Change(before(spec, stage.name, Equation(head, row_value)), stage.name, told)
+            yield Change(spec, stage.name, told)
 
 
 def _swapped(where: Predicate, entry: Entry, new: Entry) -> Predicate:
