@@ -53,6 +53,7 @@ def check(
     isolate: bool = False,
     time_limit: float = Limits.time,
     memory_limit: int = Limits.memory,
+    explain: bool = True,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
@@ -69,7 +70,8 @@ def check(
     arrays lie; `packed` maps an axis to the lengths by which its sequences lie end to end.  Other
     keywords choose the spec's member and its parameters.  `replay` is a kept witness, the one case
     to judge.  `fn` may be a name, `file.py:function`.  `isolate` runs it in a process of its own, a
-    call for `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED.
+    call for `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED.  A refuted
+    forward says which known bug gives its outputs, unless `explain` is False.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -81,7 +83,7 @@ def check(
         dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        profile=profile, poison=poison_of(poison),
+        profile=profile, poison=poison_of(poison), explain=explain,
     )  # fmt: skip
     with settings.begun() as begun:
         found = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)

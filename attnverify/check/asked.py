@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,21 @@ from attnverify.check.judge import Judge
 from attnverify.compare import Due
 from attnverify.compare import judge as compared
 from attnverify.inputs import Case, Draw
+from attnverify.inputs.sizes import CHANNELS
 from attnverify.rounding import Expected
 from attnverify.subjects import SubjectFault, WrongForm
 from attnverify.verdict import Status
 
 Array = NDArray[Any]
 SCHEDULED = 28
-LARGE, FEW_LARGE = 2**16, 2
+LARGE, FEW_LARGE = 5000, 3
 # Draws that no check of the same seed has seen.
 APART = 1_000_003
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One case and what the subject answered, in the spec's axis order, by output or `d` + input."""
+    """One case and what the subject answered, by name, in the spec's axis order."""
 
     case: Case
     answers: Mapping[str, Array]
@@ -40,7 +42,7 @@ def fresh(draw: Draw, seed: int) -> Iterator[Case]:
     """
     large = 0
     for case in chain(draw.corners(seed + APART), draw.schedule(seed + APART, SCHEDULED)):
-        if max(a.size for a in case.arrays.values()) * max(case.sizes.values()) > LARGE:
+        if prod(size for axis, size in case.sizes.items() if axis not in CHANNELS) > LARGE:
             large += 1
             if large > FEW_LARGE:
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attnverify.errors import SpecError
 from attnverify.spec import Spec
 from attnverify.transforms.mutate import (
     aggregates,
@@ -18,12 +19,11 @@ from attnverify.transforms.mutate import (
     scores,
 )
 from attnverify.transforms.mutate.operator import (
-    BACKWARD,
-    FORWARD,
     Citation,
     Mutant,
     Operator,
     citations,
+    computed,
 )
 from attnverify.transforms.naming import name_softmaxes
 
@@ -37,13 +37,15 @@ FORWARD_OPERATORS: tuple[Operator, ...] = (
 )
 
 
-def operators(of: str = FORWARD) -> tuple[Operator, ...]:
-    """Every operator on forward specs, the likelier ones first."""
+def operators() -> tuple[Operator, ...]:
+    """Every operator, the likelier ones first."""
     return FORWARD_OPERATORS
 
 
 def mutants(spec: Spec) -> Iterator[Mutant]:
     """Every mutant of a forward spec with one bug, the likelier ones first, each spec once.
+
+    A rewrite whose result is no well-formed spec is none.
 
     >>> from attnverify import load
     >>> found = next(mutants(load("causal")))
@@ -51,18 +53,23 @@ def mutants(spec: Spec) -> Iterator[Mutant]:
     computes the mask aligned bottom-right | A[b,h,i,j] = softmax_j(S[b,h,i,j] | j <= i + n_k - n_q)
     """
     named = name_softmaxes(spec)
-    seen = {named.equations}
+    seen = {computed(named)}
     for operator in FORWARD_OPERATORS:
-        for mutant in operator.mutants(named):
-            key = (mutant.spec.inputs, mutant.spec.equations)
+        for mutant in _formed(operator, named):
+            key = computed(mutant.spec)
             if key not in seen:
                 seen.add(key)
                 yield mutant
 
 
+def _formed(operator: Operator, spec: Spec) -> Iterator[Mutant]:
+    try:
+        yield from operator.mutants(spec)
+    except SpecError:
+        return
+
+
 __all__ = [
-    "BACKWARD",
-    "FORWARD",
     "Citation",
     "Mutant",
     "Operator",

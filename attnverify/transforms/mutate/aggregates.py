@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attnverify.algebra.predicates import TRUE, All, Compare, Predicate, conjunction
-from attnverify.algebra.rewrite import free, rename_in, walk, with_scalars_in
+from attnverify.algebra.predicates import All, Compare, Predicate, conjunction
+from attnverify.algebra.rewrite import (
+    free,
+    fresh,
+    predicate_entries,
+    rebuild,
+    rename,
+    rename_in,
+    walk,
+    with_scalars_in,
+)
 from attnverify.algebra.terms import (
-    Add,
     Apply,
     Entry,
     Expr,
@@ -16,16 +24,13 @@ from attnverify.algebra.terms import (
     Mul,
     Power,
     Scalar,
-    Softmax,
     Total,
     add,
     as_expr,
-    floor_div,
     index_symbol,
     indicator,
     inverse,
     mul,
-    power,
     remainder,
     total,
 )
@@ -35,7 +40,7 @@ from attnverify.transforms.mutate.bounds import conjuncts, counted
 from attnverify.transforms.mutate.gathered import read_at
 from attnverify.transforms.mutate.normalisers import softmaxes
 from attnverify.transforms.mutate.operator import Change, named
-from attnverify.transforms.mutate.sites import At, Stage, masks, stages, with_body, with_node
+from attnverify.transforms.mutate.sites import At, Stage, masks, stages, with_body
 
 TILES = (4, 8, 16, 32, 64, 128)
 
@@ -72,7 +77,7 @@ def _row_mask(stage: Stage, row: Equation, node: Total, weights: Entry) -> Predi
     found = masks(stage)
     if not found or source is None:
         return found[0] if len(found) == 1 else None
-    head, body = source
+    head, body, _ = source
     to = dict(zip(head.head.indices, weights.indices, strict=True))
     return rename_in(rename_in(body.where, {body.over: body.at}), to)
 
@@ -105,7 +110,7 @@ def rows_without_keys(spec: Spec) -> Iterator[Change]:
                 ("gives the mean of all values in a row without keys", add(kept, mean)),
                 ("gives zeros in a row without keys", kept),
             ):
-                bare = with_body(spec, row.name, lambda _, v=value: v)
+                bare = with_body(spec, row.name, value)
                 yield Change(bare, row.name, told)
 
 
@@ -127,7 +132,7 @@ def masks_added(spec: Spec) -> Iterator[Change]:
             mean = mul(total(mul(once, values), node.over), inverse(total(once, node.over)))
             value = add(node, mul(indicator(none_seen(where, node.over)), mean))
             told = "adds two masks: a row without keys sees the keys that one of them alone hides"
-            yield Change(with_body(spec, row.name, lambda _, v=value: v), row.name, told)
+            yield Change(with_body(spec, row.name, value), row.name, told)
 
 
 @named(
@@ -147,7 +152,7 @@ def tile_without_keys(spec: Spec) -> Iterator[Change]:
                     empty = _empty_tile(where, node.over[0], tile, wide)
                     value = add(mul(~empty, node), mul(indicator(empty), Apply("undefined", ())))
                     sentence = f"gives NaN in a row that sees nothing of {told} of {tile} keys"
-                    yield Change(with_body(spec, row.name, lambda _, v=value: v), row.name, sentence)
+                    yield Change(with_body(spec, row.name, value), row.name, sentence)
 
 
 def _empty_tile(where: Predicate, over: Index, tile: int, wide: int) -> Predicate:
@@ -178,46 +183,49 @@ def padded_rows(spec: Spec) -> Iterator[Change]:
                 key, query = index_symbol(stage.keys[0]), index_symbol(stage.rows[0])
                 real = indicator(with_scalars_in(part, {key: query}))
                 told = "zeroes the rows of padded queries"
-                yield Change(
-                    with_body(spec, row.name, lambda r, x=real: mul(x, r.body)), row.name, told
-                )
+                yield Change(with_body(spec, row.name, mul(real, row.body)), row.name, told)
 
 
-@named("value lost", "weights are not scaled for what dropout keeps, or scaled twice")
+@named("dropout scale", "weights are not scaled for what dropout keeps")
 def keep_not_scaled(spec: Spec) -> Iterator[Change]:
-    """The factor of dropout missing, or there twice."""
+    """The factor of dropout missing."""
     for row in spec.equations:
         body = row.body if isinstance(row, Equation) else None
-        if not isinstance(body, Mul) or not any(isinstance(f, Indicator) for f in body.factors):
+        if not isinstance(row, Equation) or not isinstance(body, Mul):
+            continue
+        if not any(isinstance(f, Indicator) for f in body.factors):
             continue
         for factor in body.factors:
             if isinstance(factor, Power | Scalar) and not free(factor):
                 told = "does not scale the weights that dropout keeps"
                 bare = mul(*(f for f in body.factors if f is not factor))
-                yield Change(with_body(spec, row.name, lambda _, b=bare: b), row.name, told)
+                yield Change(with_body(spec, row.name, bare), row.name, told)
 
 
 @named("one drop mask", "all heads and batch entries share one dropout mask", ("DRP-06",))
 def one_drop_mask(spec: Spec) -> Iterator[Change]:
     """What dropout keeps is read at the first batch entry and head alone."""
-    drops = [e for e in spec.inputs if e.tensor.name == "drop"]
+    drops = {e.tensor.name for e in spec.inputs if e.tensor.kind == "bool"}
     for row in spec.equations:
-        if not drops or not isinstance(row, Equation) or not isinstance(row.body, Mul):
+        body = row.body if isinstance(row, Equation) else None
+        if not drops or not isinstance(row, Equation) or not isinstance(body, Mul):
             continue
-        for factor in row.body.factors:
-            if isinstance(factor, Indicator) and "drop" in str(factor):
+        for factor in body.factors:
+            if isinstance(factor, Indicator) and _reads(factor, drops):
                 shared = [i for i in row.head.indices if i.axis.name in ("batch", "heads")]
                 value: Expr = factor
                 for index in shared:
                     value = _at_first(value, index)
-                found = mul(value, *(f for f in row.body.factors if f is not factor))
+                found = mul(value, *(f for f in body.factors if f is not factor))
                 told = "uses the dropout mask of the first head for all of them"
-                yield Change(with_body(spec, row.name, lambda _, f=found: f), row.name, told)
+                yield Change(with_body(spec, row.name, found), row.name, told)
+
+
+def _reads(factor: Indicator, names: set[str]) -> bool:
+    return any(e.tensor.name in names for e in predicate_entries(factor.where))
 
 
 def _at_first(value: Expr, index: Index) -> Expr:
-    from attnverify.algebra.rewrite import fresh, rename  # noqa: PLC0415
-
     other = fresh(index, free(value))
     first = indicator(Compare("==", as_expr(other), as_expr(0)))
     return total(mul(first, rename(value, {index: other})), other)
@@ -244,8 +252,6 @@ def wrapped(spec: Spec, axis: str, limit: int) -> Spec:
     }
 
     def change(expr: Expr) -> Expr:
-        from attnverify.algebra.rewrite import rebuild  # noqa: PLC0415
-
         if isinstance(expr, Entry) and expr.tensor.name in given:
             (index,) = (i for i in expr.indices if i.axis.name == axis)
             return read_at(expr, index, remainder(index, limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from attnverify.algebra.predicates import Compare, Predicate
+from attnverify.algebra.predicates import Compare
 from attnverify.algebra.rewrite import fresh, predicate_entries, rebuild_in
 from attnverify.algebra.terms import (
     Entry,
@@ -20,7 +20,7 @@ from attnverify.algebra.terms import (
 from attnverify.equations import Equation, Statement, equations_of
 from attnverify.spec import Spec
 from attnverify.transforms.mutate.operator import Change
-from attnverify.transforms.mutate.sites import Stage, masks, with_masks
+from attnverify.transforms.mutate.sites import Masking, Stage, masks, with_masks
 from attnverify.transforms.naming import unused
 
 
@@ -61,10 +61,10 @@ def gathered(stage: Stage) -> Iterator[Change]:
             head = Entry(Tensor(name), entry.places)
             wider = before(stage.spec, stage.name, Equation(head, read_at(other, row, key)))
             at = replace(stage, spec=wider)
-            spec = with_masks(at, lambda m, _, e=entry, h=head: _swapped(m, e, h))
+            spec = with_masks(at, _swapping(entry, head))
             told = f"reads {other.tensor.name} where the keys' own {entry.tensor.name} is due"
             yield Change(spec, stage.name, told)
 
 
-def _swapped(where: Predicate, entry: Entry, new: Entry) -> Predicate:
-    return rebuild_in(where, lambda side: new if side == entry else side)
+def _swapping(entry: Entry, new: Entry) -> Masking:
+    return lambda where, _: rebuild_in(where, lambda side: new if side == entry else side)

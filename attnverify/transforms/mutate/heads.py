@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from attnverify.algebra.predicates import Compare
-from attnverify.algebra.rewrite import rebuild, walk
+from attnverify.algebra.rewrite import rebuild
 from attnverify.algebra.terms import (
     Entry,
     Expr,
@@ -16,13 +16,12 @@ from attnverify.algebra.terms import (
     Total,
     as_expr,
     indicator,
-    mul,
     remainder,
 )
 from attnverify.equations import Equation, Recurrence, Statement
 from attnverify.spec import Spec
 from attnverify.transforms.mutate.operator import Change, named
-from attnverify.transforms.mutate.sites import SHARED, with_body, with_node
+from attnverify.transforms.mutate.sites import with_body, with_node
 
 
 def with_places(spec: Spec, first: str, second: str) -> Spec:
@@ -36,7 +35,7 @@ def with_places(spec: Spec, first: str, second: str) -> Spec:
     return _everywhere(spec, turned)
 
 
-def _everywhere(spec: Spec, turned) -> Spec:
+def _everywhere(spec: Spec, turned: Callable[[Place], Place]) -> Spec:
     def entry(node: Entry) -> Entry:
         return Entry(node.tensor, tuple(turned(place) for place in node.places))
 
@@ -100,7 +99,7 @@ def head_mixing(spec: Spec) -> Iterator[Change]:
             same = Compare("==", as_expr(over), remainder(others[0], over.axis.size))
             unmixed = with_node(body, factor, indicator(same))
             told = f"does not mix with {factor.tensor.name}: {row.name} is what was to be mixed"
-            yield Change(with_body(spec, row.name, lambda _, u=unmixed: u), row.name, told)
+            yield Change(with_body(spec, row.name, unmixed), row.name, told)
 
 
 def _plain(product: Mul, factor: Entry, over: Index) -> bool:

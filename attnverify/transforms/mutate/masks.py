@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sympy
 
 from attnverify.algebra.predicates import TRUE, Compare, Holds, Predicate, conjunction, disjunction
 from attnverify.algebra.rewrite import rebuild_in, with_scalars_in
 from attnverify.algebra.terms import (
+    Index,
     Scalar,
     as_expr,
     floor_div,
@@ -32,6 +33,7 @@ from attnverify.transforms.mutate.gathered import gathered
 from attnverify.transforms.mutate.operator import Change, named
 from attnverify.transforms.mutate.sites import At, Masking, Stage, masks, stages, with_masks
 
+Placed = Callable[[At], Predicate]
 TILES = (8, 16, 32, 64, 128)
 
 
@@ -117,9 +119,7 @@ def window(spec: Spec) -> Iterator[Change]:
     )
 
 
-@named(
-    "window sign", "a window of the wrong sign counts as no window at all", ("MSK-11",)
-)
+@named("window sign", "a window of the wrong sign counts as no window at all", ("MSK-11",))
 def window_sign(spec: Spec) -> Iterator[Change]:
     """The lower bound is lost wherever a window is given as positive."""
     for stage in stages(spec):
@@ -141,13 +141,29 @@ def window_sign(spec: Spec) -> Iterator[Change]:
 
 
 @named(
-    "mask part dropped",
-    "one condition of the mask is not applied",
-    ("MSK-02", "MSK-04", "MSK-12", "KVC-07", "KVC-10", "KVC-12"),
+    "bound dropped",
+    "one bound of the mask is not applied",
+    ("MSK-02", "MSK-04", "MSK-12"),
 )
-def part_dropped(spec: Spec) -> Iterator[Change]:
-    """One of several conditions left out."""
+def bound_dropped(spec: Spec) -> Iterator[Change]:
+    """One of several conditions on positions left out."""
+    yield from _without_part(spec, data=False)
+
+
+@named(
+    "documents dropped",
+    "a condition of the mask on data is not applied",
+    ("KVC-07", "KVC-10", "KVC-12"),
+)
+def documents_dropped(spec: Spec) -> Iterator[Change]:
+    """One of several conditions on documents, lengths or boolean masks left out."""
+    yield from _without_part(spec, data=True)
+
+
+def _without_part(spec: Spec, *, data: bool) -> Iterator[Change]:
     for stage, lost in parts(stages(spec)):
+        if of_data(lost) is not data:
+            continue
 
         def without(where: Predicate, _: At, lost: Predicate = lost) -> Predicate:
             return TRUE if where == lost else where
@@ -175,7 +191,7 @@ def causal_added(spec: Spec) -> Iterator[Change]:
             if not any(_orders(stage, m) for m in masks(stage)):
                 yield _changed(
                     stage,
-                    lambda where, at, change=change: conjunction(where, change(at)),
+                    _besides(change),
                     f"applies a causal mask{told} that the spec does not have",
                 )
 
@@ -188,7 +204,7 @@ def causal_instead(spec: Spec) -> Iterator[Change]:
             if any(of_data(m) for m in masks(stage)):
                 yield _changed(
                     stage,
-                    lambda where, at, change=change: change(at) if of_data(where) else where,
+                    _in_place(change),
                     f"applies a causal mask{told} in place of the mask given",
                 )
 
@@ -198,16 +214,31 @@ def _orders(stage: Stage, where: Predicate) -> bool:
     return any(sense(part, at) == UPPER for part in conjuncts(where))
 
 
-def _causal(stage: Stage) -> Iterator[tuple[str, Masking]]:
+def _besides(more: Placed) -> Masking:
+    return lambda where, at: conjunction(where, more(at))
+
+
+def _in_place(other: Placed) -> Masking:
+    return lambda where, at: other(at) if of_data(where) else where
+
+
+def _unless(escape: Predicate) -> Masking:
+    return lambda where, _: disjunction(where, escape)
+
+
+def _causal(stage: Stage) -> Iterator[tuple[str, Placed]]:
     """A causal mask at each alignment, in words and as a function of where it stands."""
     if len(stage.rows) != 1 or len(stage.keys) != 1:
         return
     shift = corner(stage)
     for told, by in (("", sympy.Integer(0)), (" aligned bottom-right", shift)):
         if by is not None:
-            yield told, lambda at, by=by: Compare(  # type: ignore[misc]  # a mask takes where it stands alone
-                "<=", as_expr(at.keys[0]), Scalar(index_symbol(at.rows[0]) + by)
-            )
+            yield told, _up_to(by)
+
+
+def _up_to(by: sympy.Expr) -> Placed:
+    """The keys up to a query's position and so much further."""
+    return lambda at: Compare("<=", as_expr(at.keys[0]), Scalar(index_symbol(at.rows[0]) + by))
 
 
 @named("polarity", "a boolean mask is read the other way round", ("API-01",))
@@ -235,16 +266,16 @@ def _boolean(where: Predicate) -> bool:
     return bool(found)
 
 
-@named(
-    "single query", "a single query is taken for decoding and sees every key", ("EDG-04",)
-)
+@named("single query", "a single query is taken for decoding and sees every key", ("EDG-04",))
 def single_query(spec: Spec) -> Iterator[Change]:
     """The mask is skipped where there is one query."""
     for stage in stages(spec):
         if len(stage.rows) == 1 and any(_orders(stage, m) for m in masks(stage)):
             one = Compare("==", stage.rows[0].axis.size, as_expr(1))
             yield _changed(
-                stage, lambda m, _, one=one: disjunction(m, one), "applies no mask to a single query"
+                stage,
+                _unless(one),
+                "applies no mask to a single query",
             )
 
 
@@ -261,9 +292,7 @@ def key_lengths(spec: Spec) -> Iterator[Change]:
             yield _changed(stage, each_part(moved), f"sees {told} the length given")
 
 
-@named(
-    "query side data", "the queries' own data is read at the place of the keys", ("MSK-23",)
-)
+@named("query side data", "the queries' own data is read at the place of the keys", ("MSK-23",))
 def query_side(spec: Spec) -> Iterator[Change]:
     """An input of the keys in a mask replaced by the queries' one of the same kind."""
     for stage in stages(spec):
@@ -331,8 +360,10 @@ def keys_lost(spec: Spec) -> Iterator[Change]:
             continue
         for limit, sentence in _limits(stage):
 
-            def kept(where: Predicate, at: At, limit: Predicate = limit) -> Predicate:
-                key = {index_symbol(stage.keys[0]): index_symbol(at.keys[0])}
+            def kept(
+                where: Predicate, at: At, limit: Predicate = limit, own: Index = stage.keys[0]
+            ) -> Predicate:
+                key = {index_symbol(own): index_symbol(at.keys[0])}
                 return conjunction(where, with_scalars_in(limit, key))
 
             yield _changed(stage, kept, sentence)
@@ -370,7 +401,8 @@ OPERATORS = (
     offset,
     window_sign,
     dropped,
-    part_dropped,
+    bound_dropped,
+    documents_dropped,
     causal_added,
     causal_instead,
     polarity,

@@ -10,8 +10,7 @@ from importlib import resources
 from typing import NamedTuple, TypeAlias
 
 from attnverify.spec import Spec
-
-FORWARD, BACKWARD = "forward", "backward"
+from attnverify.transforms.prune import prune
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,13 @@ class Operator:
     """One way to be wrong, as a rewrite of a spec.
 
     `words` say what the mutated code computes; `bugs` are those of `citations()` that it stands
-    for.  `of` tells whether the spec given is a forward one, or outputs and gradients together.
+    for.
     """
 
     name: str
     words: str
     apply: Apply
     bugs: tuple[str, ...] = ()
-    of: str = FORWARD
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -60,10 +58,10 @@ class Operator:
     def mutants(self, spec: Spec) -> Iterator[Mutant]:
         """Every spec that this operator makes of one; none where it lacks the stage.
 
-        Specs that come out as they were are left out.
+        Specs whose outputs are computed as they were are left out.
         """
         for change in self.apply(spec):
-            if change.spec.equations != spec.equations or change.spec.inputs != spec.inputs:
+            if computed(change.spec) != computed(spec):
                 yield Mutant(change.spec, self, change.place, change.sentence)
 
 
@@ -80,6 +78,11 @@ class Mutant:
     sentence: str
 
 
+def computed(spec: Spec) -> tuple[object, ...]:
+    """What outputs are computed by: inputs, and the equations that they need."""
+    return spec.inputs, prune(list(spec.equations), spec.outputs)
+
+
 @cache
 def citations() -> dict[str, Citation]:
     """Every public bug, by its identifier.
@@ -87,18 +90,18 @@ def citations() -> dict[str, Citation]:
     >>> str(citations()["MSK-01"])
     'ml-explore/mlx#2835 (2025)'
     """
-    text = resources.files("attnverify.transforms.mutate").joinpath("citations.json").read_text(
-        "utf-8"
+    text = (
+        resources.files("attnverify.transforms.mutate")
+        .joinpath("citations.json")
+        .read_text("utf-8")
     )
     return {row["bug"]: Citation(**row) for row in json.loads(text)}
 
 
-def named(name: str, words: str, bugs: Sequence[str] = (), of: str = FORWARD) -> Callable[
-    [Apply], Operator
-]:
+def named(name: str, words: str, bugs: Sequence[str] = ()) -> Callable[[Apply], Operator]:
     """Make the decorated rewrite an operator."""
 
     def made(apply: Apply) -> Operator:
-        return Operator(name, words, apply, tuple(bugs), of)
+        return Operator(name, words, apply, tuple(bugs))
 
     return made

@@ -6,32 +6,26 @@ from collections.abc import Callable, Iterator
 
 import sympy
 
-from attnverify.algebra.predicates import Compare
-from attnverify.algebra.rewrite import entries, free, rebuild, walk, with_scalars
+from attnverify.algebra.predicates import Compare, Predicate
+from attnverify.algebra.rewrite import entries, rebuild, rebuild_in, walk, with_scalars
 from attnverify.algebra.terms import (
     Apply,
-    Entry,
     Expr,
-    Index,
-    Scalar,
     add,
     apply,
     as_expr,
-    floor_div,
     index_symbol,
     indicator,
     mul,
     power,
     size_symbol,
-    symbol_index,
 )
 from attnverify.equations import Equation
 from attnverify.spec import Spec
 from attnverify.transforms.mutate.bounds import corner
 from attnverify.transforms.mutate.heads import products, with_places
 from attnverify.transforms.mutate.operator import Change, named
-from attnverify.transforms.mutate.scores import scale_node
-from attnverify.transforms.mutate.sites import Stage, added, stages, with_body, with_node
+from attnverify.transforms.mutate.sites import Stage, added, stages, with_body, with_new, with_node
 
 ANGLES = ("cos", "sin")
 # Numbers of heads below this have the slopes of their largest power of two written out.
@@ -57,8 +51,16 @@ def with_angles(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
 
 def _turned(spec: Spec, rows: tuple[Equation, ...], change: Callable[[Expr], Expr]) -> Spec:
     for row in rows:
-        spec = with_body(spec, row.name, lambda r: with_angles(r.body, change))
+        spec = with_body(spec, row.name, with_angles(spec.equation(row.name).body, change))
     return spec
+
+
+def _by_scalars(table: dict[sympy.Symbol, sympy.Expr]) -> Callable[[Expr], Expr]:
+    return lambda angle: with_scalars(angle, table)
+
+
+def _by_node(node: Expr, new: Expr) -> Callable[[Expr], Expr]:
+    return lambda angle: with_node(angle, node, new)
 
 
 @named("pairing", "channels are paired the other way for the rotation", ("POS-02",))
@@ -81,8 +83,8 @@ def angles_of_the_other_pairing(spec: Spec) -> Iterator[Change]:
     table = _other_layout(rows[0], found)
     if table:
         told = "lays the angles out for the other pairing of channels than it rotates"
-        change = lambda angle: with_scalars(angle, table)  # noqa: E731
-        yield Change(_turned(spec, rows, change), rows[0].name, told)
+        found_spec = _turned(spec, rows, lambda angle: with_scalars(angle, table))
+        yield Change(found_spec, rows[0].name, told)
 
 
 def _other_layout(row: Equation, order: tuple[str, ...]) -> dict[sympy.Symbol, sympy.Expr]:
@@ -117,10 +119,8 @@ def rotation_offset(spec: Spec) -> Iterator[Change]:
             ("rotates queries by positions one too far", sympy.Integer(1)),
             ("rotates queries by positions one short", sympy.Integer(-1)),
         ):
-            change = lambda angle, b=by, r=row: with_scalars(  # noqa: E731
-                angle, {index_symbol(r): index_symbol(r) + b}
-            )
-            yield Change(_turned(spec, ours, change), ours[0].name, told)
+            table = {index_symbol(row): index_symbol(row) + by}
+            yield Change(_turned(spec, ours, _by_scalars(table)), ours[0].name, told)
 
 
 @named("offset sign", "an offset of positions has the wrong sign, or is not used", ("POS-27",))
@@ -137,9 +137,9 @@ def offset_sign(spec: Spec) -> Iterator[Change]:
     }
     for entry in read.values():
         for told, factor in (("subtracts", -1), ("does not use", 0)):
-            change = lambda angle, e=entry, f=factor: with_node(angle, e, mul(f, e))  # noqa: E731
             sentence = f"{told} the positions' {entry.tensor.name}"
-            yield Change(_turned(spec, rows, change), rows[0].name, sentence)
+            changed = _turned(spec, rows, _by_node(entry, mul(factor, entry)))
+            yield Change(changed, rows[0].name, sentence)
 
 
 @named("rotation sign", "queries or keys are rotated the other way")
@@ -172,26 +172,16 @@ def bias_offset(spec: Spec) -> Iterator[Change]:
             if not _relative(stage, bias):
                 continue
             for told, by in (("without the keys before", -shift), ("from the end", shift)):
-                new = _moved(bias, {row: row + by})
+                new = with_scalars(bias, {row: row + by})
                 sentence = f"counts the positions of the bias {told} the queries"
-                changed = with_body(spec, stage.name, lambda r, b=bias, n=new: with_node(r.body, b, n))
+                changed = with_new(spec, stage.name, bias, new)
                 yield Change(changed, stage.name, sentence)
-
-
-def _moved(expr: Expr, table: dict[sympy.Symbol, sympy.Expr]) -> Expr:
-    return with_scalars(expr, table)
 
 
 def _relative(stage: Stage, bias: Expr) -> bool:
     """Whether a bias depends on the position of the query as a number."""
     row = index_symbol(stage.rows[0])
-    found: list[bool] = []
-
-    def look(node: Expr) -> None:
-        found.append(with_scalars(node, {row: row + 1}) != node)
-
-    look(bias)
-    return any(found)
+    return with_scalars(bias, {row: row + 1}) != bias
 
 
 @named("slope exponent", "the exponent of ALiBi's slopes begins at 0", ("POS-13",))
@@ -205,34 +195,38 @@ def slope_exponent(spec: Spec) -> Iterator[Change]:
                 below = indicator(Compare("<", head, whole))
                 steps = mul(add(4, mul(4, below)), power(whole, -1), apply("log", as_expr(2)))
                 new = mul(node, apply("exp", steps))
-                changed = with_body(
-                    spec, stage.name, lambda r, n=node, m=new: with_node(r.body, n, m)
-                )
+                changed = with_new(spec, stage.name, node, new)
                 told = "counts heads from 0 in the exponent of the slopes"
                 yield Change(changed, stage.name, told)
 
 
 def _power_of_two(count: Expr) -> Expr:
     """The largest power of two that is at most a number."""
-    steps = (mul(2**n, indicator(Compare(">=", count, as_expr(2 ** (n + 1))))) for n in range(POWERS))
+    steps = (
+        mul(2**n, indicator(Compare(">=", count, as_expr(2 ** (n + 1))))) for n in range(POWERS)
+    )
     return add(1, *steps)
 
 
-@named("buckets of the other side", "buckets are halved for the wrong kind of attention", ("POS-17",))
+@named(
+    "buckets of the other side", "buckets are halved for the wrong kind of attention", ("POS-17",)
+)
 def buckets(spec: Spec) -> Iterator[Change]:
     """One-sided buckets where two-sided ones are due, or the other way round; signs swapped."""
     for stage in stages(spec):
         for node in dict.fromkeys(_applied(stage.scores.body, "t5_bucket")):
             distance, *rest, sided = node.arguments
             for told, new in (
-                ("counts buckets for the other of one and two sides",
-                 Apply("t5_bucket", (distance, *rest, add(1, mul(-1, sided))))),
-                ("takes query minus key for the distance of a bucket",
-                 Apply("t5_bucket", (mul(-1, distance), *rest, sided))),
+                (
+                    "counts buckets for the other of one and two sides",
+                    Apply("t5_bucket", (distance, *rest, add(1, mul(-1, sided)))),
+                ),
+                (
+                    "takes query minus key for the distance of a bucket",
+                    Apply("t5_bucket", (mul(-1, distance), *rest, sided)),
+                ),
             ):
-                changed = with_body(
-                    spec, stage.name, lambda r, n=node, m=new: _replaced(r.body, n, m)
-                )
+                changed = with_body(spec, stage.name, _replaced(stage.scores.body, node, new))
                 yield Change(changed, stage.name, told)
 
 
@@ -249,9 +243,7 @@ def _applied(expr: Expr, primitive: str) -> Iterator[Apply]:
     yield from found
 
 
-def _sides(where, look):
-    from attnverify.algebra.rewrite import rebuild_in  # noqa: PLC0415
-
+def _sides(where: Predicate, look: Callable[[Expr], Expr]) -> Predicate:
     return rebuild_in(where, look)
 
 

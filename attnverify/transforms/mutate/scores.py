@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import sympy
 
 from attnverify.algebra.predicates import TRUE, Compare, Predicate
-from attnverify.algebra.rewrite import free, rebuild, rebuild_in, walk, with_scalars
+from attnverify.algebra.rewrite import predicate_entries, walk
 from attnverify.algebra.terms import (
     ZERO,
     Add,
     Apply,
+    Axis,
     Entry,
     Expr,
+    Index,
     Mul,
+    Place,
     Scalar,
-    Tensor,
     Total,
     add,
     as_expr,
     floor_div,
-    index_symbol,
     indicator,
     mul,
     power,
     size_symbol,
 )
-from attnverify.equations import Equation
 from attnverify.spec import Spec
-from attnverify.transforms.mutate.bounds import corner
-from attnverify.transforms.mutate.gathered import before
 from attnverify.transforms.mutate.operator import Change, named
 from attnverify.transforms.mutate.sites import (
     SHARED,
     At,
     Stage,
     added,
+    holds,
     masks,
     scale_node,
     stages,
     with_body,
     with_masks,
-    with_node,
+    with_new,
 )
-from attnverify.transforms.naming import unused
 
 HALF = Fraction(1, 2)
 WIDTHS = (16, 32, 64, 128)
 
 
 def _of_scores(stage: Stage, old: Expr, new: Expr, sentence: str) -> Change:
-    spec = with_body(stage.spec, stage.name, lambda row: with_node(row.body, old, new))
+    spec = with_new(stage.spec, stage.name, old, new)
     return Change(spec, stage.name, sentence)
 
 
@@ -109,27 +107,45 @@ def scale_added(spec: Spec) -> Iterator[Change]:
         )
 
 
-@named("scale of another size", "the scale is the root of another size", ("NRM-01", "NRM-06"))
-def scale_of_another(spec: Spec) -> Iterator[Change]:
-    """The width of the model, of the values, of the sequence, or of padded channels."""
+def _rescaled(spec: Spec) -> Iterator[tuple[Stage, Expr]]:
+    """The stages that divide by the root of their channels, with the number of these."""
     for stage in stages(spec):
         d = width(stage)
-        if d is None or not _divides_by_width(stage):
-            continue
+        if d is not None and _divides_by_width(stage):
+            yield stage, d
+
+
+@named("scale of the model", "the scale is the root of the model's width", ("NRM-01",))
+def scale_of_the_model(spec: Spec) -> Iterator[Change]:
+    """The channels of all heads together."""
+    for stage, _ in _rescaled(spec):
         few = [i.axis for i in stage.scores.head.indices if i.axis.name in SHARED[1:]]
         if few:
             heads = mul(*(axis.size for axis in few))
             told = "scales by the width of the model, all heads together"
             yield from _scaled(stage, power(heads, -HALF), told)
-        for axis, told in ((a, f"scales by the root of {a.symbol}") for a in _others(stage)):
-            yield from _scaled(stage, mul(power(d, HALF), power(axis.size, -HALF)), told)
+
+
+@named("scale of padded channels", "the scale is the root of padded channels", ("NRM-06",))
+def scale_of_padding(spec: Spec) -> Iterator[Change]:
+    """Channels counted up to a multiple of what a kernel takes at once."""
+    for stage, d in _rescaled(spec):
         for whole in WIDTHS:
             padded = whole * (1 + floor_div(d - 1, whole))
             told = f"scales by channels padded to a multiple of {whole}"
             yield from _scaled(stage, mul(power(d, HALF), power(padded, -HALF)), told)
 
 
-def _others(stage: Stage) -> list:
+@named("scale of another size", "the scale is the root of another size")
+def scale_of_another(spec: Spec) -> Iterator[Change]:
+    """The channels of the values, or the number of keys."""
+    for stage, d in _rescaled(spec):
+        for axis in _others(stage):
+            told = f"scales by the root of {axis.symbol}"
+            yield from _scaled(stage, mul(power(d, HALF), power(axis.size, -HALF)), told)
+
+
+def _others(stage: Stage) -> list[Axis]:
     """Axes that a scale may be taken of by mistake: values and keys."""
     wanted = ["value_dim", *(i.axis.name for i in stage.keys)]
     raw = stage.raw
@@ -201,72 +217,87 @@ def bias_as_mask(spec: Spec) -> Iterator[Change]:
                 continue
             for op, told in (("==", "hides"), ("!=", "keeps only")):
 
-                def masked(where: Predicate, at: At, op: str = op, bias: Entry = bias) -> Predicate:
-                    to = dict(zip(stage.scores.head.indices, at.entry.indices, strict=True))
+                def masked(
+                    where: Predicate,
+                    at: At,
+                    op: str = op,
+                    bias: Entry = bias,
+                    head: Entry = stage.scores.head,
+                ) -> Predicate:
+                    to = dict(zip(head.indices, at.entry.indices, strict=True))
                     places = tuple(_at(place, to) for place in bias.places)
                     held = Compare(op, Entry(bias.tensor, places), as_expr(0))
                     return where & held
 
                 spec2 = with_masks(stage, masked)
-                found = with_body(spec2, stage.name, lambda r, b=bias: with_node(r.body, b, ZERO))
+                found = with_new(spec2, stage.name, bias, ZERO)
                 sentence = f"takes {bias.tensor.name} for a mask: it {told} where it is not 0"
                 yield Change(found, stage.name, sentence)
 
 
-def _at(place, to):
+def _at(place: Place, to: Mapping[Index, Index]) -> Place:
     if isinstance(place, tuple):
         return tuple(to.get(i, i) for i in place)
     return to.get(place, place)
+
+
+def _apart(stage: Stage) -> tuple[Predicate, ...]:
+    """The mask of a stage, where there is one and it does not read the scores themselves."""
+    found = masks(stage)[:1]
+    read = {e.tensor.name for where in found for e in predicate_entries(where)}
+    return () if stage.name in read else found
 
 
 @named("mask as number", "a boolean mask is used as the numbers 0 and 1", ("MSK-16", "API-03"))
 def mask_as_number(spec: Spec) -> Iterator[Change]:
     """The mask multiplied with the scores, or added to them, and nothing hidden."""
     for stage in stages(spec):
-        for where in masks(stage)[:1]:
+        for where in _apart(stage):
             open_spec = with_masks(stage, lambda _, __: TRUE)
-            kept = indicator(where)
-            for told, change in (
-                ("multiplies the scores with the mask", lambda body, k=kept: mul(k, body)),
-                ("adds the mask to the scores as numbers", lambda body, k=kept: add(body, k)),
+            kept, body = indicator(where), stage.scores.body
+            for told, new in (
+                ("multiplies the scores with the mask", mul(kept, body)),
+                ("adds the mask to the scores as numbers", add(body, kept)),
             ):
-                found = with_body(open_spec, stage.name, lambda r, c=change: c(r.body))
+                found = with_body(open_spec, stage.name, new)
                 yield Change(found, stage.name, f"{told}: nothing is hidden")
 
 
 @named(
-    "finite sentinel", "hidden scores are a finite number, which a row without keys sees", ("MSK-19",)
+    "finite sentinel",
+    "hidden scores are a finite number, which a row without keys sees",
+    ("MSK-19",),
 )
 def finite_sentinel(spec: Spec) -> Iterator[Change]:
     """A large negative number in place of minus infinity."""
     for stage in stages(spec):
-        for where in masks(stage)[:1]:
+        for where in _apart(stage):
             open_spec = with_masks(stage, lambda _, __: TRUE)
             for low in (10**4, 10**9):
-                change = lambda body, w=where, n=low: add(  # noqa: E731
-                    mul(indicator(w), body), mul(-n, indicator(~w))
-                )
-                found = with_body(open_spec, stage.name, lambda r, c=change: c(r.body))
+                held = mul(indicator(where), stage.scores.body)
+                found = with_body(open_spec, stage.name, add(held, mul(-low, indicator(~where))))
                 told = f"hides with the finite number -{low}: a row without keys sees all of them"
                 yield Change(found, stage.name, told)
 
 
 @named("cap dropped", "the scores are not capped")
 def cap_dropped(spec: Spec) -> Iterator[Change]:
-    """tanh left out, and what it was multiplied with."""
+    """Tanh left out, and what it was multiplied with."""
     for stage in stages(spec):
         for node in walk(stage.scores.body):
             if not isinstance(node, Mul):
                 continue
             inner = [f for f in node.factors if isinstance(f, Apply) and f.primitive == "tanh"]
-            if len(inner) == 1 and inner[0].arguments:
+            if len(inner) == 1 and holds(inner[0], stage.raw):
                 rest = [f for f in node.factors if f is not inner[0]]
                 yield _of_scores(
                     stage, node, mul(*rest, inner[0].arguments[0]), "does not cap the scores"
                 )
 
 
-@named("cap after mask", "the cap is applied after the mask, so that hidden keys are seen", ("NRM-09",))
+@named(
+    "cap after mask", "the cap is applied after the mask, so that hidden keys are seen", ("NRM-09",)
+)
 def cap_after_mask(spec: Spec) -> Iterator[Change]:
     """Hidden keys have the score that the cap gives minus infinity."""
     for stage in stages(spec):
@@ -276,12 +307,10 @@ def cap_after_mask(spec: Spec) -> Iterator[Change]:
         cap = mul(*(f for f in factors if f not in tanh)) if len(tanh) == 1 else ZERO
         if not tanh or cap == ZERO or tanh[0] not in factors:
             continue
-        for where in masks(stage)[:1]:
+        for where in _apart(stage):
             low = mul(-1, cap, indicator(~where))
             spec2 = with_masks(stage, lambda _, __: TRUE)
-            found = with_body(
-                spec2, stage.name, lambda r, w=where, x=low: add(mul(indicator(w), r.body), x)
-            )
+            found = with_body(spec2, stage.name, add(mul(indicator(where), body), low))
             told = "caps after the mask: a hidden key has the score minus the cap"
             yield Change(found, stage.name, told)
 
@@ -327,6 +356,8 @@ def first_channels(spec: Spec) -> Iterator[Change]:
 OPERATORS = (
     scale_dropped,
     scale_added,
+    scale_of_the_model,
+    scale_of_padding,
     scale_of_another,
     own_scale_ignored,
     bias_scaled,

@@ -75,9 +75,9 @@ class Stage:
             if not isinstance(statement, Equation) or statement.name == self.name:
                 continue
             read = [e for e in entries(statement.body) if e.tensor.name == self.name]
-            if read and {*self._keys(read[0])} & {*statement.head.indices}:
-                found.append(statement)
-            elif isinstance(statement.body, Softmax) and read:
+            if (read and {*self._keys(read[0])} & {*statement.head.indices}) or (
+                isinstance(statement.body, Softmax) and read
+            ):
                 found.append(statement)
         return tuple(found)
 
@@ -216,14 +216,19 @@ def _mapped(spec: Spec, change: Callable[[Expr], Expr]) -> Spec:
     )
 
 
-def with_body(spec: Spec, name: str, change: Callable[[Equation], Expr]) -> Spec:
-    """The spec with the right side of one equation changed."""
+def with_body(spec: Spec, name: str, body: Expr) -> Spec:
+    """The spec with another right side of one equation."""
     return spec.replace(
         equations=tuple(
-            Equation(s.head, change(s)) if isinstance(s, Equation) and s.name == name else s
+            Equation(s.head, body) if isinstance(s, Equation) and s.name == name else s
             for s in spec.equations
         )
     )
+
+
+def with_new(spec: Spec, name: str, node: Expr, new: Expr) -> Spec:
+    """The spec with one node of one equation replaced."""
+    return with_body(spec, name, with_node(spec.equation(name).body, node, new))
 
 
 def with_node(expr: Expr, node: Expr, new: Expr) -> Expr:
@@ -237,10 +242,15 @@ def scale_node(stage: Stage) -> Expr | None:
     """The product that holds the scale of the scores, or else the bare comparison."""
     raw = stage.raw
     found = raw
-    for node in walk(stage.scores.body) if raw is not None else ():
-        if isinstance(node, Mul) and isinstance(node.factors[0], Scalar) and raw in walk(node):
+    for node in walk(stage.scores.body):
+        if isinstance(node, Mul) and isinstance(node.factors[0], Scalar) and holds(node, raw):
             found = node
     return found
+
+
+def holds(node: Expr, part: Expr | None) -> bool:
+    """Whether a part stands somewhere in an expression."""
+    return part is not None and part in walk(node)
 
 
 def added(stage: Stage) -> tuple[Expr, ...]:
@@ -248,6 +258,6 @@ def added(stage: Stage) -> tuple[Expr, ...]:
     raw = stage.raw
     found: list[Expr] = []
     for node in walk(stage.scores.body):
-        if isinstance(node, Add) and raw in walk(node):
-            found += [term for term in node.terms if raw not in walk(term)]
+        if isinstance(node, Add) and holds(node, raw):
+            found += [term for term in node.terms if not holds(term, raw)]
     return tuple(found)
