@@ -17,6 +17,8 @@ from attnverify.transforms.mutate import (
     normalisers,
     positions,
     scores,
+    tiles,
+    windows,
 )
 from attnverify.transforms.mutate.operator import (
     Citation,
@@ -28,7 +30,9 @@ from attnverify.transforms.mutate.operator import (
 from attnverify.transforms.naming import name_softmaxes
 
 FORWARD_OPERATORS: tuple[Operator, ...] = (
+    *windows.OPERATORS,
     *masks.OPERATORS,
+    *tiles.OPERATORS,
     *scores.OPERATORS,
     *normalisers.OPERATORS,
     *positions.OPERATORS,

@@ -9,6 +9,7 @@ import sympy
 from attnverify.algebra.predicates import All, Compare, Predicate, conjunction
 from attnverify.algebra.rewrite import entries, free_in, predicate_entries
 from attnverify.algebra.terms import Scalar, add, index_symbol, size_symbol
+from attnverify.transforms.mutate.operator import Change
 from attnverify.transforms.mutate.sites import At, Masking, Stage, masks, with_masks
 
 UPPER, LOWER = "upper", "lower"
@@ -73,18 +74,6 @@ def corner(stage: Stage) -> sympy.Expr | None:
     return None if row == key else size_symbol(key.name) - size_symbol(row.name)
 
 
-def parts_where(stage: Stage, wanted: str) -> bool:
-    """Whether some mask of a stage has a bound of a sense."""
-    found: list[bool] = []
-
-    def look(where: Predicate, at: At) -> Predicate:
-        found.extend(sense(part, at) == wanted for part in conjuncts(where))
-        return where
-
-    with_masks(stage, look)
-    return any(found)
-
-
 def each_part(change: Masking) -> Masking:
     """A change of each conjunct of a mask, as a change of the mask."""
 
@@ -102,3 +91,24 @@ def parts(stages: Iterable[Stage]) -> Iterator[tuple[Stage, Predicate]]:
             if len(conjuncts(where)) > 1:
                 seen.update(dict.fromkeys(conjuncts(where)))
         yield from ((stage, part) for part in seen)
+
+
+def changed(stage: Stage, change: Masking, sentence: str) -> Change:
+    """The spec with the mask of a stage changed, and what it then computes."""
+    return Change(with_masks(stage, change), stage.name, sentence)
+
+
+def symbols(where: Predicate) -> set[sympy.Symbol]:
+    """The sizes, parameters and positions that the comparisons of a mask read."""
+    found: set[sympy.Symbol] = set()
+    for part in conjuncts(where):
+        if isinstance(part, Compare):
+            for side in (part.left, part.right):
+                found |= side.value.free_symbols if isinstance(side, Scalar) else set()
+    return found
+
+
+def orders(stage: Stage, where: Predicate) -> bool:
+    """Whether a mask of a stage holds the key from above by the query's position."""
+    at = At(stage.scores.head, stage.rows, stage.keys)
+    return any(sense(part, at) == UPPER for part in conjuncts(where))

@@ -9,36 +9,29 @@ import sympy
 from attnverify.algebra.predicates import TRUE, Compare, Holds, Predicate, conjunction, disjunction
 from attnverify.algebra.rewrite import rebuild_in, with_scalars_in
 from attnverify.algebra.terms import (
-    Index,
     Scalar,
     as_expr,
-    floor_div,
     index_symbol,
     size_symbol,
 )
 from attnverify.spec import Spec
 from attnverify.transforms.mutate.bounds import (
-    LOWER,
-    UPPER,
-    conjuncts,
+    changed,
     corner,
     counted,
     each_part,
     of_data,
+    orders,
     parts,
     sense,
+    symbols,
     widened,
 )
 from attnverify.transforms.mutate.gathered import gathered
 from attnverify.transforms.mutate.operator import Change, named
-from attnverify.transforms.mutate.sites import At, Masking, Stage, masks, stages, with_masks
+from attnverify.transforms.mutate.sites import At, Masking, Stage, masks, stages
 
 Placed = Callable[[At], Predicate]
-TILES = (8, 16, 32, 64, 128)
-
-
-def _changed(stage: Stage, change: Masking, sentence: str) -> Change:
-    return Change(with_masks(stage, change), stage.name, sentence)
 
 
 @named(
@@ -60,84 +53,13 @@ def alignment(spec: Spec) -> Iterator[Change]:
             by = -shift if _from_the_end(where, at) else shift
             return with_scalars_in(where, {row: row + by})
 
-        ends = any(size_symbol(stage.keys[0].axis.name) in _symbols(m) for m in masks(stage))
+        ends = any(size_symbol(stage.keys[0].axis.name) in symbols(m) for m in masks(stage))
         told = "top-left" if ends else "bottom-right"
-        yield _changed(stage, each_part(moved), f"computes the mask aligned {told}")
-
-
-def _symbols(where: Predicate) -> set[sympy.Symbol]:
-    found: set[sympy.Symbol] = set()
-    for part in conjuncts(where):
-        if isinstance(part, Compare):
-            for side in (part.left, part.right):
-                found |= side.value.free_symbols if isinstance(side, Scalar) else set()
-    return found
+        yield changed(stage, each_part(moved), f"computes the mask aligned {told}")
 
 
 def _from_the_end(where: Predicate, at: At) -> bool:
-    return size_symbol(at.keys[0].axis.name) in _symbols(where)
-
-
-def _moved_bounds(spec: Spec, kind: str, steps: dict[int, str]) -> Iterator[Change]:
-    """The bounds of one sense moved by some keys."""
-    for stage in stages(spec):
-        for by, sentence in steps.items():
-
-            def moved(where: Predicate, at: At, by: int = by) -> Predicate:
-                right = sense(where, at) == kind
-                return widened(where, by) if right and isinstance(where, Compare) else where
-
-            yield _changed(stage, each_part(moved), sentence)
-
-
-@named("offset", "the last key that a query sees is one too far, or one too near")
-def offset(spec: Spec) -> Iterator[Change]:
-    """The upper bound of the key moved by one or two."""
-    yield from _moved_bounds(
-        spec,
-        UPPER,
-        {
-            -1: "hides the last key that each query should see",
-            1: "lets each query see one key too many ahead",
-            2: "lets each query see two keys too many ahead",
-        },
-    )
-
-
-@named("window", "the window is one key too wide, or too narrow", ("MSK-06", "MSK-08"))
-def window(spec: Spec) -> Iterator[Change]:
-    """The lower bound of the key moved by one or two."""
-    yield from _moved_bounds(
-        spec,
-        LOWER,
-        {
-            1: "has a window one key wider than its size says",
-            -1: "has a window one key narrower than its size says",
-            -2: "has a window two keys narrower than its size says",
-            2: "has a window two keys wider than its size says",
-        },
-    )
-
-
-@named("window sign", "a window of the wrong sign counts as no window at all", ("MSK-11",))
-def window_sign(spec: Spec) -> Iterator[Change]:
-    """The lower bound is lost wherever a window is given as positive."""
-    for stage in stages(spec):
-        for parameter in spec.parameters:
-            given = Compare(">", Scalar(parameter.symbol), as_expr(0))
-
-            def unbounded(
-                where: Predicate,
-                at: At,
-                symbol: sympy.Symbol = parameter.symbol,
-                given: Predicate = given,
-            ) -> Predicate:
-                if sense(where, at) != LOWER or symbol not in _symbols(where):
-                    return where
-                return disjunction(where, given)
-
-            sentence = f"takes a negated {parameter.name} for no bound: earlier keys are all seen"
-            yield _changed(stage, each_part(unbounded), sentence)
+    return size_symbol(at.keys[0].axis.name) in symbols(where)
 
 
 @named(
@@ -168,7 +90,7 @@ def _without_part(spec: Spec, *, data: bool) -> Iterator[Change]:
         def without(where: Predicate, _: At, lost: Predicate = lost) -> Predicate:
             return TRUE if where == lost else where
 
-        yield _changed(stage, each_part(without), f"does not apply the condition {lost}")
+        yield changed(stage, each_part(without), f"does not apply the condition {lost}")
 
 
 @named(
@@ -180,7 +102,7 @@ def dropped(spec: Spec) -> Iterator[Change]:
     """Every key is seen."""
     for stage in stages(spec):
         if masks(stage):
-            yield _changed(stage, lambda _, __: TRUE, "applies no mask: every key is seen")
+            yield changed(stage, lambda _, __: TRUE, "applies no mask: every key is seen")
 
 
 @named("causal added", "a causal mask is applied that nobody asked for", ("MSK-13",))
@@ -188,8 +110,8 @@ def causal_added(spec: Spec) -> Iterator[Change]:
     """Each query sees the keys up to its own position, besides what the mask says."""
     for stage in stages(spec):
         for told, change in _causal(stage):
-            if not any(_orders(stage, m) for m in masks(stage)):
-                yield _changed(
+            if not any(orders(stage, m) for m in masks(stage)):
+                yield changed(
                     stage,
                     _besides(change),
                     f"applies a causal mask{told} that the spec does not have",
@@ -202,16 +124,11 @@ def causal_instead(spec: Spec) -> Iterator[Change]:
     for stage in stages(spec):
         for told, change in _causal(stage):
             if any(of_data(m) for m in masks(stage)):
-                yield _changed(
+                yield changed(
                     stage,
                     _in_place(change),
                     f"applies a causal mask{told} in place of the mask given",
                 )
-
-
-def _orders(stage: Stage, where: Predicate) -> bool:
-    at = At(stage.scores.head, stage.rows, stage.keys)
-    return any(sense(part, at) == UPPER for part in conjuncts(where))
 
 
 def _besides(more: Placed) -> Masking:
@@ -250,9 +167,9 @@ def polarity(spec: Spec) -> Iterator[Change]:
             return rebuild_in(where, lambda side: side, lambda leaf: ~leaf)
 
         if any(_boolean(m) for m in masks(stage)):
-            yield _changed(stage, negated, "hides where the boolean mask says keep, and conversely")
+            yield changed(stage, negated, "hides where the boolean mask says keep, and conversely")
         if masks(stage):
-            yield _changed(stage, lambda m, _: m if m == TRUE else ~m, "hides what the mask keeps")
+            yield changed(stage, lambda m, _: m if m == TRUE else ~m, "hides what the mask keeps")
 
 
 def _boolean(where: Predicate) -> bool:
@@ -270,9 +187,9 @@ def _boolean(where: Predicate) -> bool:
 def single_query(spec: Spec) -> Iterator[Change]:
     """The mask is skipped where there is one query."""
     for stage in stages(spec):
-        if len(stage.rows) == 1 and any(_orders(stage, m) for m in masks(stage)):
+        if len(stage.rows) == 1 and any(orders(stage, m) for m in masks(stage)):
             one = Compare("==", stage.rows[0].axis.size, as_expr(1))
-            yield _changed(
+            yield changed(
                 stage,
                 _unless(one),
                 "applies no mask to a single query",
@@ -289,7 +206,7 @@ def key_lengths(spec: Spec) -> Iterator[Change]:
                 right = isinstance(where, Compare) and counted(where, at)
                 return widened(where, by) if right else where  # type: ignore[arg-type]  # it is a Compare
 
-            yield _changed(stage, each_part(moved), f"sees {told} the length given")
+            yield changed(stage, each_part(moved), f"sees {told} the length given")
 
 
 @named("query side data", "the queries' own data is read at the place of the keys", ("MSK-23",))
@@ -301,105 +218,8 @@ def query_side(spec: Spec) -> Iterator[Change]:
         yield from gathered(stage)
 
 
-@named("tile of the window", "the window is applied to whole tiles of keys", ("TIL-03",))
-def window_by_tiles(spec: Spec) -> Iterator[Change]:
-    """The lower bound of the key rounded down to a tile."""
-    for stage in stages(spec):
-        for tile in TILES:
-
-            def rounded(where: Predicate, at: At, tile: int = tile) -> Predicate:
-                bound = _lower(where, at)
-                if bound is None:
-                    return where
-                whole = floor_div(Scalar(bound), tile)
-                return Compare(">=", as_expr(at.keys[0]), whole * tile)
-
-            sentence = f"applies the window to whole tiles of {tile} keys"
-            yield _changed(stage, each_part(rounded), sentence)
-
-
-def _lower(where: Predicate, at: At) -> sympy.Expr | None:
-    """The first key that a lower bound admits."""
-    if sense(where, at) != LOWER or not isinstance(where, Compare):
-        return None
-    left, right = where.left, where.right
-    if not isinstance(left, Scalar) or not isinstance(right, Scalar):
-        return None
-    key = index_symbol(at.keys[0])
-    found = sympy.expand(left.value - right.value)
-    strict = 1 if where.op in ("<", ">") else 0
-    return sympy.expand(strict - (found - found.coeff(key) * key) / found.coeff(key))
-
-
-@named(
-    "tile skipped", "a tile of keys is skipped as soon as one of its rows is masked", ("TIL-05",)
-)
-def tile_skipped(spec: Spec) -> Iterator[Change]:
-    """Tiles that cross the diagonal left out, but for the first."""
-    for stage in stages(spec):
-        if not any(_orders(stage, m) for m in masks(stage)):
-            continue
-        for tile in TILES:
-
-            def kept(where: Predicate, at: At, tile: int = tile) -> Predicate:
-                key, row = as_expr(at.keys[0]), as_expr(at.rows[0])
-                last = floor_div(key, tile) * tile + (tile - 1)
-                inside = Compare("<=", last, floor_div(row, tile) * tile)
-                return conjunction(where, disjunction(inside, Compare("<", key, as_expr(tile))))
-
-            yield _changed(
-                stage, kept, f"skips tiles of {tile} keys that are masked for their first row only"
-            )
-
-
-@named("keys lost", "keys at the end are not read", ("TIL-07",))
-def keys_lost(spec: Spec) -> Iterator[Change]:
-    """The last key, what is left over of a tile, or keys beyond a limit left out."""
-    for stage in stages(spec):
-        if len(stage.keys) != 1:
-            continue
-        for limit, sentence in _limits(stage):
-
-            def kept(
-                where: Predicate, at: At, limit: Predicate = limit, own: Index = stage.keys[0]
-            ) -> Predicate:
-                key = {index_symbol(own): index_symbol(at.keys[0])}
-                return conjunction(where, with_scalars_in(limit, key))
-
-            yield _changed(stage, kept, sentence)
-
-
-def _limits(stage: Stage) -> Iterator[tuple[Predicate, str]]:
-    """What of the keys is read, and that in words."""
-    key, count = as_expr(stage.keys[0]), stage.keys[0].axis.size
-    one = Compare("==", count, as_expr(1))
-    yield disjunction(Compare("<", key, count - 1), one), "does not read the last key"
-    for tile in TILES:
-        whole = floor_div(count, tile) * tile
-        short = Compare("<", count, as_expr(tile))
-        yield (
-            disjunction(Compare("<", key, whole), short),
-            f"does not read the keys left over after whole tiles of {tile}",
-        )
-        first = Compare("<", key, as_expr(tile))
-        yield first, f"reads the first {tile} keys alone"
-        width = _width(stage)
-        if width is not None:
-            reach = Compare("<", key, floor_div(width, 2) * tile)
-            told = f"merges only half as many parts of {tile} keys as there are value channels"
-            yield disjunction(reach, first), told
-
-
-def _width(stage: Stage) -> Scalar | None:
-    found = [a for a in stage.spec.axes if a.name == "value_dim"]
-    return found[0].size if found else None
-
-
 OPERATORS = (
     alignment,
-    window,
-    offset,
-    window_sign,
     dropped,
     bound_dropped,
     documents_dropped,
@@ -409,7 +229,4 @@ OPERATORS = (
     single_query,
     key_lengths,
     query_side,
-    window_by_tiles,
-    tile_skipped,
-    keys_lost,
 )

@@ -164,7 +164,7 @@ def sink(spec: Spec) -> Iterator[Change]:
     """The sum without its further terms, or with them twice."""
     for stage in stages(spec):
         for node, term in _sums(stage).items():
-            more = add(*(t for t in node.terms if t is not term))
+            more = add(*(t for t in node.terms if t != term))
             for told, value in (
                 ("does not add the sink to the sum", term),
                 ("adds the sink to the sum twice", add(term, mul(2, more))),
@@ -183,7 +183,7 @@ def sink_unshifted(spec: Spec) -> Iterator[Change]:
             if len(term.over) != 1 or not scores:
                 continue
             top = Maximum(scores[0], term.over[0], TRUE)
-            more = mul(add(*(t for t in node.terms if t is not term)), apply("exp", top))
+            more = mul(add(*(t for t in node.terms if t != term)), apply("exp", top))
             told = "shifts the exponentials by their largest score, but not what is added to them"
             yield Change(with_nodes(spec, {node: add(term, more)}), stage.name, told)
 
