@@ -206,7 +206,7 @@ MUTANTS: list[tuple[Callable[..., Any], str, dict[str, int]]] = [
 def test_mutants_are_refuted_at_a_small_shape(
     fn: Callable[..., Any], spec: str, shape: dict[str, int]
 ) -> None:
-    verdict = named(av.check(fn, spec, cases=9), "forward O (float32)")
+    verdict = named(av.check(fn, spec, cases=9, explain=False), "forward O (float32)")
     assert verdict.status is Status.REFUTED
     assert verdict.witness is not None
     assert {axis: verdict.witness.sizes[axis] for axis in shape} == shape
@@ -314,10 +314,10 @@ def test_bfloat16_witnesses_replay_in_their_own_type() -> None:
     def zeros(q: Array, _k: Array, v: Array) -> Array:
         return np.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
 
-    report = av.check(zeros, "global", dtypes=("bfloat16",), cases=4)
+    report = av.check(zeros, "global", dtypes=("bfloat16",), cases=4, explain=False)
     witness = report.verdicts[0].witness
     assert witness is not None
-    again = av.check(zeros, "global", replay=witness.path)
+    again = av.check(zeros, "global", explain=False, replay=witness.path)
     assert again.verdicts[0].name == "forward O (bfloat16)"
     assert again.verdicts[0].status is Status.REFUTED
 
@@ -415,7 +415,7 @@ def masked(q: Array, k: Array, v: Array, mask: Array, *, empty: float) -> Array:
 )
 def test_rows_without_keys_are_observed_and_judged_when_declared(value: float, words: str) -> None:
     kwargs = {"empty": value}
-    report = av.check(masked, "masked", kwargs=kwargs, cases=18)
+    report = av.check(masked, "masked", kwargs=kwargs, cases=18, explain=False)
     note = named(report, "rows without keys (float32)")
     assert note.status is Status.UNDECIDED
     assert f"the subject gives {words} there" in note.detail
@@ -434,7 +434,7 @@ def by_convention(q: Array, k: Array, v: Array, *, mask: Array, gives: str) -> A
 @pytest.mark.parametrize("gives", ["zeros", "nan", "uniform"])
 @pytest.mark.parametrize("declared", ["zeros", "nan", "uniform"])
 def test_each_convention_for_rows_without_keys_may_be_declared(gives: str, declared: str) -> None:
-    settings = {"kwargs": {"gives": gives}, "cases": 18, "empty_rows": declared}
+    settings = {"kwargs": {"gives": gives}, "cases": 18, "empty_rows": declared, "explain": False}
     forward = av.check(by_convention, "masked", **settings).verdicts[0]  # type: ignore[arg-type]  # a table of settings
     assert (forward.status is Status.HELD) is (gives == declared)
 
@@ -468,13 +468,13 @@ FAULTS: list[tuple[Callable[..., Any], str]] = [
 
 @pytest.mark.parametrize(("fn", "words"), FAULTS)
 def test_faults_are_refuted_in_words(fn: Callable[..., Any], words: str) -> None:
-    verdict = av.check(fn, "global", cases=12).verdicts[0]
+    verdict = av.check(fn, "global", cases=12, explain=False).verdicts[0]
     assert verdict.status is Status.REFUTED
     assert words in verdict.detail
 
 
 def test_a_fault_that_needs_a_size_is_found_at_that_size() -> None:
-    verdict = av.check(raises_on_three, "global", cases=9).verdicts[0]
+    verdict = av.check(raises_on_three, "global", cases=9, explain=False).verdicts[0]
     assert "batch=1 heads=1 queries=1 key_dim=1 keys=3 value_dim=1" in verdict.detail
     assert verdict.witness is not None
     assert verdict.witness.path is not None

@@ -53,23 +53,24 @@ def check(
     isolate: bool = False,
     time_limit: float = Limits.time,
     memory_limit: int = Limits.memory,
+    explain: bool = True,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
 
     `fn(q, k, v)` gets the first three inputs by position and further inputs and open parameters by
-    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are.  `framework`
+    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are. `framework`
     says whose arrays it takes ("array_api:torch": which library's); for "onnx" and "onnxruntime" it
-    is a model.  `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
+    is a model. `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
     None for what is to be left alone, or says where each output is: a key, an attribute or a
-    position.  `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
+    position. `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
     `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
     what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
-    `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where its
-    arrays lie; `packed` maps an axis to the lengths by which its sequences lie end to end.  Other
-    keywords choose the spec's member and its parameters.  `replay` is a kept witness, the one case
-    to judge.  `fn` may be a name, `file.py:function`.  `isolate` runs it in a process of its own, a
-    call for `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED.
+    `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where arrays
+    lie; `packed` maps an axis to the lengths by which its sequences lie end to end. Other keywords
+    choose the spec's member and its parameters. `replay` is a kept witness to judge alone. `fn` may
+    be a name, `file.py:function`. `isolate` runs it in a process of its own, a call for
+    `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED; `explain` names bugs.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -81,11 +82,10 @@ def check(
         dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        profile=profile, poison=poison_of(poison),
+        profile=profile, poison=poison_of(poison), explain=explain,
     )  # fmt: skip
     with settings.begun() as begun:
-        found = _asked(begun, dtypes, cases, replay, store=store, told=on_verdict)
-        return _report(settings, found)
+        return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))
 
 
 def _report(settings: Settings, verdicts: tuple[Verdict, ...]) -> Report:

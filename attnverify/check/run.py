@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from attnverify.check.conventions import observed
+from attnverify.check.diagnose import explained
 from attnverify.check.empties import empties, without_places
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
@@ -76,6 +77,8 @@ def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
     again = settings.again(dtype, count)
     verdicts = [replace(v, replay=again) if by_many(v) else v for v in verdicts]
     verdicts = _fitting(settings, tally, verdicts)
+    if settings.explain and not tally.hung:
+        verdicts = explained(judge, draw, {**tally.failing, **small}, verdicts, settings.seed)
     return [*verdicts, *_further(settings, judge, draw, tally), *tally.without_backward()]
 
 

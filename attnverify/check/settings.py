@@ -44,6 +44,7 @@ class Settings:
     process: Process | None = None
     poison: str | None = None
     profile: str = "loose"
+    explain: bool = True
 
     @property
     def name(self) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 
 from attnverify.report.picture import Picture, picture
 from attnverify.report.plot import Plot, plot
-from attnverify.report.words import clean, counts, kind, line, reach, title, worst_first
+from attnverify.report.words import (
+    clean,
+    counts,
+    explanations,
+    kind,
+    line,
+    reach,
+    title,
+    worst_first,
+)
 from attnverify.verdict import Report, Section, Verdict
 from attnverify.verdict.figure import Table
 
@@ -181,7 +190,10 @@ def _row(section: Section, verdict: Verdict, anchors: Anchors) -> Row:
         expected=verdict.expected,
         detail=clean(verdict.detail),
         reach=reach(verdict),
-        facts=tuple((name, clean(value)) for name, value in witness.items()),
+        facts=(
+            *((name, clean(value)) for name, value in witness.items()),
+            *explanations(verdict),
+        ),
         # Cut short, a command cannot be pasted.
         replay=clean(verdict.replay, SOURCE),
         certificate=tuple(clean(step) for step in verdict.certificate),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from attnverify.report.words import clean, counts, kind, line, reach, title
+from attnverify.report.words import clean, counts, explanations, kind, line, reach, title
 from attnverify.verdict import Report, Section, Verdict
 
 STYLES = {
@@ -59,6 +59,8 @@ def failure(console: Console, section: Section, verdict: Verdict) -> None:
         for at, part in enumerate(clean(value).splitlines()):
             label = "" if at else LABELS[name]
             write(console, Text.assemble((f"    {label:<18}", "dim"), part))
+    for label, told in explanations(verdict):
+        write(console, Text.assemble((f"    {label:<18}", "dim"), told))
     if verdict.replay:
         write(console, Text("    replay with", style="dim"))
         # Begins at the margin and stays on one line, so that it can be pasted.

@@ -11,6 +11,7 @@ _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 LONGEST = 2000
+CITED = 2
 
 
 def clean(text: object, longest: int = LONGEST) -> str:
@@ -38,6 +39,27 @@ def reach(verdict: Verdict) -> str:
     """
     cases = "" if verdict.cases is None else f"{verdict.cases} case{'s' * (verdict.cases != 1)}"
     return ", ".join(part for part in (cases, line(verdict.scope)) if part)
+
+
+def explanations(verdict: Verdict) -> list[tuple[str, str]]:
+    """What explains a failure, labelled: each computation with its evidence and who had the bug.
+
+    >>> found = {"explained": [{"sentence": "computes half", "evidence": "agrees on 9 of 9"}]}
+    >>> explanations(Verdict("forward O", Status.REFUTED, evidence=found))
+    [('the subject', 'computes half (agrees on 9 of 9)')]
+    """
+    found = verdict.evidence.get("explained")
+    told: list[tuple[str, str]] = []
+    for at, one in enumerate(found if isinstance(found, list) else []):
+        if not isinstance(one, dict):
+            continue
+        sentence, evidence = (line(one.get(key, "")) for key in ("sentence", "evidence"))
+        told.append(("or, as well," if at else "the subject", f"{sentence} ({evidence})"))
+        cited = one.get("citations")
+        listed = cited if isinstance(cited, list) else []
+        told += [("seen in", line(citation)) for citation in listed[:CITED]] if not at else []
+    missing = verdict.evidence.get("unexplained")
+    return told or ([("cause", line(missing))] if isinstance(missing, str) else [])
 
 
 def title(section: Section) -> str:
