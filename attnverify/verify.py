@@ -32,8 +32,7 @@ from attnverify.provers.draws import (
     plain_values,
     plan,
 )
-from attnverify.provers.induction import prove
-from attnverify.provers.induction import steps as steps_of
+from attnverify.provers.induction import prove, steps_of
 from attnverify.provers.joint import Joint, joints
 from attnverify.provers.paths import Routes
 from attnverify.provers.routes import routes

@@ -268,7 +268,7 @@ def read_next(x: Array, K: Array, V: Array, table: Array) -> Array:
 
 def test_a_look_up_is_judged() -> None:
     assert check(read, cache(), dtypes=("float64",), cases=6).ok
-    report = check(read_next, cache(), dtypes=("float64",), cases=6)
+    report = check(read_next, cache(), dtypes=("float64",), cases=6, explain=False)
     assert any(v.status is Status.REFUTED for v in report.verdicts)
 
 

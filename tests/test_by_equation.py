@@ -18,7 +18,7 @@ from attnverify.equations import Equation
 from attnverify.invariants import roles
 from attnverify.invariants.symmetry import batch_independence, later_changes, permutation
 from attnverify.provers import normal
-from attnverify.provers.induction import by_equation, proved_by, steps, up_to
+from attnverify.provers.induction import by_equation, proved_by, steps_of, up_to
 from attnverify.provers.induction import prove as induction
 from attnverify.provers.outcome import Outcome
 from attnverify.statement import Statement
@@ -119,7 +119,7 @@ def test_forgetting_an_equation_would_be_noticed(monkeypatch: pytest.MonkeyPatch
 
 @cache
 def certificate(statement: Statement) -> tuple[str, ...]:
-    return certified(statement, steps(prove(statement), statement))
+    return certified(statement, steps_of(prove(statement), statement))
 
 
 def test_every_equation_is_checked_again_and_no_bent_line_is_taken() -> None:

@@ -41,7 +41,7 @@ BENT = (
 def certificate(name: str) -> tuple[str, ...]:
     """The certificate of a statement of the corpus."""
     statement = NAMES[name]
-    return certified(statement, induction.steps(induction.prove(statement), statement))
+    return certified(statement, induction.steps_of(induction.prove(statement), statement))
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_a_proof_over_pairs_of_positions_says_that_it_is_not_checked() -> None:
     statement = lattice_statement(edge)
     proof = induction.prove(statement)
     assert proof.proved
-    part = told(statement, proof.certificate, induction.steps(proof, statement))
+    part = told(statement, proof.certificate, induction.steps_of(proof, statement))
     assert part[-1] == "not checked apart: the proof keeps no steps"
     assert steps_of(part) is None
 
@@ -260,5 +260,5 @@ def test_a_spec_of_the_catalogue_is_followed(context: z3.Context) -> None:
     spec = load("elman")
     state = next(e for e in spec.heads.values() if e.tensor.name in spec.outputs)
     claim = apart("apart", spec, state.indices[0].axis.name)
-    lines = induction.steps(induction.prove(claim), claim)
+    lines = induction.steps_of(induction.prove(claim), claim)
     assert follows(claim, certified(claim, lines), context)

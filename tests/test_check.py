@@ -260,7 +260,9 @@ def test_wrong_gradients_are_refuted_where_they_are_wrong(
 
 
 def test_a_witness_is_small_kept_and_replayed() -> None:
-    report = av.check(sees_one_future_key, "causal", subject_name="mine.py:wrong", cases=9)
+    report = av.check(
+        sees_one_future_key, "causal", subject_name="mine.py:wrong", cases=9, explain=False
+    )
     verdict = report.verdicts[0]
     assert not report.ok
     witness = verdict.witness
@@ -275,7 +277,7 @@ def test_a_witness_is_small_kept_and_replayed() -> None:
     words = shlex.split(verdict.replay)
     assert words[:4] == ["attnverify", "check", "mine.py:wrong", "--spec"]
     assert words[-2:] == ["--replay", witness.path]
-    again = av.check(sees_one_future_key, "causal", replay=words[-1])
+    again = av.check(sees_one_future_key, "causal", replay=words[-1], explain=False)
     assert again.verdicts[0].status is Status.REFUTED
     assert again.verdicts[0].witness is not None
     assert again.verdicts[0].witness.got == witness.got
@@ -290,12 +292,12 @@ def test_a_replay_has_the_cotangents_and_the_parameters() -> None:
         result: Array = softmax(np.where((j <= i) & (i - j <= window), s, -np.inf)) @ v
         return result
 
-    report = av.check(window, "sliding_window", cases=9)
+    report = av.check(window, "sliding_window", cases=9, explain=False)
     witness = report.verdicts[0].witness
     assert witness is not None
     assert "window=" in report.verdicts[0].detail
     assert int(witness.arrays["window"]) >= 1
-    again = av.check(window, "sliding_window", replay=witness.path)
+    again = av.check(window, "sliding_window", replay=witness.path, explain=False)
     assert again.verdicts[0].status is Status.REFUTED
 
     wrong = av.check(right, "global", vjp=wrong_sign, cases=9)
@@ -330,7 +332,7 @@ def test_a_file_that_is_no_witness_of_the_spec_is_refused(tmp_path: Path) -> Non
 
 def test_a_store_that_cannot_be_written_costs_the_arrays_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    report = av.check(unscaled, "global", store=tmp_path / "file", cases=12)
+    report = av.check(unscaled, "global", store=tmp_path / "file", cases=12, explain=False)
     assert report.verdicts[0].status is Status.REFUTED
     assert "could not be kept" in report.verdicts[0].detail
 
@@ -354,7 +356,7 @@ def test_the_command_tells_every_setting() -> None:
 
 def test_from_python_a_refutation_raises_with_its_witness() -> None:
     with pytest.raises(RefutedError) as caught:
-        av.check(unscaled, "global", cases=9).raise_if_refuted()
+        av.check(unscaled, "global", cases=9, explain=False).raise_if_refuted()
     assert "forward O (float32)" in str(caught.value)
     assert "keys=2" in str(caught.value)
     assert "--replay" in str(caught.value)

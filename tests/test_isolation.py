@@ -39,7 +39,11 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Any, **settings: Any) -> Report:
-    return av.check(fn, "global", **{"isolate": True, "cases": 9, "time_limit": 20.0, **settings})
+    return av.check(
+        fn,
+        "global",
+        **{"isolate": True, "cases": 9, "time_limit": 20.0, "explain": False, **settings},
+    )
 
 
 def statuses(report: Report) -> dict[str, str]:

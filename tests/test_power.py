@@ -41,7 +41,7 @@ def fused(kind: str, fault: str = "") -> tuple[Callable[..., Any], Callable[...,
 
 def judged(spec: str, kind: str = "causal", fault: str = "", **settings: Any) -> Report:
     forward, backward = fused(kind, fault)
-    return av.check(forward, spec, **{"vjp": backward, **settings})
+    return av.check(forward, spec, **{"vjp": backward, "explain": False, **settings})
 
 
 def power(verdict: Verdict) -> dict[str, str]:

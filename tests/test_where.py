@@ -300,7 +300,7 @@ def refuted(report: Report) -> Verdict:
 def test_a_failure_says_where_and_carries_a_map(
     fn: Callable[..., Any], spec: str, settings: dict[str, Any], words: str
 ) -> None:
-    report = av.check(fn, spec, **settings)
+    report = av.check(fn, spec, explain=False, **settings)
     verdict = refuted(report)
     assert words in verdict.detail
     assert verdict.evidence["where"]
@@ -314,9 +314,11 @@ def test_a_failure_says_where_and_carries_a_map(
 
 @pytest.mark.usefixtures("_in_a_folder_of_its_own")
 def test_a_replay_says_where_too() -> None:
-    verdict = refuted(av.check(first_tile_alone, "global"))
+    verdict = refuted(av.check(first_tile_alone, "global", explain=False))
     assert verdict.witness is not None
-    again = refuted(av.check(first_tile_alone, "global", replay=verdict.witness.path))
+    again = refuted(
+        av.check(first_tile_alone, "global", replay=verdict.witness.path, explain=False)
+    )
     assert again.evidence["map"]["case"] == verdict.witness.shape
     assert again.evidence["where"]
 

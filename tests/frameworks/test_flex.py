@@ -181,7 +181,7 @@ RIGHT = {**PLAIN, **MASKS, **SCORES}
 
 
 def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
-    return av.check(fn, spec, **{"cases": 8, **settings})
+    return av.check(fn, spec, **{"cases": 8, "explain": False, **settings})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

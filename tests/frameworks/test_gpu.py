@@ -33,7 +33,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Callable[..., Any], spec: str, dtype: str, **settings: Any) -> Report:
-    how = {"framework": "torch", "device": "cuda", "dtypes": (dtype,), **settings}
+    how = {"framework": "torch", "device": "cuda", "dtypes": (dtype,), "explain": False, **settings}
     return av.check(fn, spec, **how)
 
 

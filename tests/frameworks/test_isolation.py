@@ -26,7 +26,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Any, **settings: Any) -> Report:
-    return av.check(fn, "causal", **{"isolate": True, "cases": 4, **settings})
+    return av.check(fn, "causal", **{"isolate": True, "cases": 4, "explain": False, **settings})
 
 
 def statuses(report: Report) -> dict[str, str]:

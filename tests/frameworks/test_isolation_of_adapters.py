@@ -107,6 +107,7 @@ def test_packed_sequences_are_laid_out_before_they_go() -> None:
         empty_rows="zeros",
         cases=6,
         isolate=True,
+        explain=False,
     )
     forward = found.verdicts[0]
     assert forward.status is Status.REFUTED

@@ -45,7 +45,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
-    return av.check(fn, spec, **{**LIBRARY, "sizes": FEW, **settings})
+    return av.check(fn, spec, **{**LIBRARY, "sizes": FEW, "explain": False, **settings})
 
 
 @pytest.mark.parametrize(("spec", "kwargs"), [("global", {}), ("causal", {"is_causal": True})])

@@ -40,7 +40,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
     assert keras.backend.backend() == "jax"
-    return av.check(fn, spec, framework="jax", **{"cases": 6, **settings})
+    return av.check(fn, spec, framework="jax", **{"cases": 6, "explain": False, **settings})
 
 
 def called(layer: Any, shapes: list[Any], weights: list[Any], *inputs: Any, **how: Any) -> Any:

@@ -38,7 +38,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Callable[..., Any], spec: str | Spec = "global", **settings: Any) -> Report:
-    told = {"layout": "b n h d", "sizes": FEW, "cases": 6, **settings}
+    told = {"layout": "b n h d", "sizes": FEW, "cases": 6, "explain": False, **settings}
     return av.check(fn, spec, framework="keras", **told)
 
 

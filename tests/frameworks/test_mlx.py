@@ -35,7 +35,7 @@ def by_hand(q: Any, k: Any, v: Any) -> Any:
 
 
 def judged(fn: Callable[..., Any], spec: str = "global", **settings: Any) -> Report:
-    return av.check(fn, spec, framework="mlx", **{"cases": 8, **settings})
+    return av.check(fn, spec, framework="mlx", **{"cases": 8, "explain": False, **settings})
 
 
 RIGHT: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {

@@ -32,6 +32,7 @@ def judged(fn: Callable[..., Any]) -> Report:
         packed={"queries": "query_lengths", "keys": "lengths"},
         inputs={"query_lengths": "cu_q", "lengths": "cu_k"},
         empty_rows="zeros",
+        explain=False,
     )
 
 

@@ -27,7 +27,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
-    return av.check(fn, spec, framework="torch", **{"cases": 6, **settings})
+    return av.check(fn, spec, framework="torch", **{"cases": 6, "explain": False, **settings})
 
 
 def over_heads(name: str) -> Callable[..., Any]:

@@ -97,7 +97,7 @@ def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     return Outcome(proved=True, certificate=tuple(words), lines=plan.told, queries=queries)
 
 
-def steps(outcome: Outcome, statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Lines:
+def steps_of(outcome: Outcome, statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Lines:
     """The steps of a proof: of a plan's, a proof of each statement that the checker asks for.
 
     The checker finds these by itself, so they are proved anew: that it asks for the same as the
