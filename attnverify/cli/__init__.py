@@ -15,6 +15,7 @@ from attnverify import __version__
 from attnverify.cli.check import check
 from attnverify.cli.flow import flow
 from attnverify.cli.ghostwrite import ghostwrite
+from attnverify.cli.identify import identify
 from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
@@ -82,6 +83,7 @@ app.command("list")(list_specs)
 app.command("show")(show)
 app.command("verify")(verify)
 app.command("check")(check)
+app.command("identify")(identify)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
 app.command("lattice")(lattice)

@@ -123,14 +123,29 @@ def _named(
     made = member(says)
     if made is None:
         return [_unnamed("what was found is no composition that is known here")], []
-    told = {**call, "sizes": says.get("sizes") or {}, "subject_name": name, "seed": seed}
+    sizes = _sized(says.get("sizes") or {}, made)
+    told = {**call, "sizes": sizes, "subject_name": name, "seed": seed}
     settings = _settings(fn, made, told)
     inside = _inside(settings, says["dtypes"][0])
     if inside is None:
         return [_unnamed(f"what was found does not repeat it: {made.text}")], []
     settings = replace(settings, internal=inside or None)
     verdicts = _confirmed(settings, says["dtypes"][0], made)
-    return verdicts, _notes(made, settings, says)
+    notes = _notes(made, settings, says)
+    if verdicts[0].status is Status.UNDECIDED:
+        notes = [f"# The nearest that was found, which this check refutes.\n{notes[0]}"]
+    return verdicts, notes
+
+
+def _sized(support: Support, made: Member) -> Support:
+    """The sizes that it takes, of the axes that the spec has: pairs of channels may be an axis."""
+    axes = {axis.name for axis in made.spec.axes}
+    if "key_dim" in axes or not {"key_dim", "value_dim"} & support.keys():
+        return support
+    rest = {axis: told for axis, told in support.items() if axis not in ("key_dim", "value_dim")}
+    both = {"value_dim": [CHANNELS]} if "value_dim" in support else {}
+    channels = [8, 16, 64] if "value_dim" not in support else [CHANNELS]
+    return rest | {"pair": [n // 2 for n in channels]} | both
 
 
 def _unnamed(said: str) -> Verdict:
@@ -203,7 +218,7 @@ def _notes(made: Member, settings: Settings, says: Mapping[str, Any]) -> list[st
         "dtypes": says["dtypes"], "internal": settings.internal,
     }  # fmt: skip
     masked = says.get("lowest") is not None or says.get("highest") is not None
-    shown |= {"poison": says["poison"]} if masked and "poison" in says else {}
+    shown |= {key: says[key] for key in ("poison", "empty_rows") if masked and key in says}
     words = "".join(f", {key}={value!r}" for key, value in shown.items() if value)
     fn = settings.name.rpartition(":")[2]
     notes = [f"import attnverify as av\n{made.text}\nav.check({fn}, spec{words})"]

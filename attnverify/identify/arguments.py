@@ -98,7 +98,10 @@ def boolean(box: Box, name: str) -> Finding:
             says={"inputs": {"mask": name}, "broadcast": lacking},
         )  # fmt: skip
     if ((weights > 0) == ~kept).all():
-        return Finding(convention, "True hides", f"weights are zero where it is True{without}")
+        return Finding(
+            convention, "True hides", f"weights are zero where it is True{without}",
+            says={"hides": {"mask": name}, "broadcast": lacking},
+        )  # fmt: skip
     if (weights > 0).all():
         return Finding(convention, "", "it hides nothing")
     return Finding(convention, "", "what is False is not hidden, nor is what is True")
@@ -129,6 +132,8 @@ def additive(box: Box, name: str) -> Finding:
     lacking, _, weights = found
     last = weights[:, :, -1]
     seen = (last > 0).all(axis=(0, 1))
+    if (seen != (box.quiet(QUERIES, KEYS)[0, :, -1] > 0).all(axis=0)).any():
+        return Finding(convention, "taken for booleans", "a key with the number 0 is hidden")
     steps = np.diff(np.log(last[..., seen]), axis=-1) * KEYS
     factor = float(steps.flat[0]) if steps.size else float("nan")
     if not np.isfinite(steps).all() or steps.size == 0 or not box.fits(steps, factor):

@@ -17,6 +17,7 @@ Array = NDArray[np.bool_]
 
 # Queries and keys: square, fewer queries, fewer keys; a window is noticed where it is under 40.
 LENGTHS = ((40, 40), (5, 9), (9, 5))
+FEWER = LENGTHS[-1]
 ALIGNS = ("top_left", "bottom_right")
 
 

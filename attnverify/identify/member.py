@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnverify import notation
+from attnverify.identify.masks import FEWER, empty_row
 from attnverify.library import load
 from attnverify.spec import Spec
 
@@ -47,6 +48,8 @@ def stages(says: Says) -> Iterator[Stage]:
         yield Stage("cap", says["cap"], f"{says['cap']!r}")
     if "normaliser" in says:
         yield _made("normaliser", f"{says['normaliser']}_weights")
+    elif says.get("empty_rows", "zeros") != "zeros" and empty_row(says, *FEWER) is not None:
+        yield Stage("empty_rows", says["empty_rows"], repr(says["empty_rows"]))
 
 
 def _masks(says: Says) -> Iterator[Stage]:
@@ -113,6 +116,8 @@ def _catalogued(says: Says, keywords: list[str]) -> tuple[str, dict[str, Any]] |
             return "grouped_query", {"head_map": says["head_map"]}
         case ["mask"] if says.get("highest") == 0 and says.get("lowest") is None:
             return "causal", align
+        case ["mask", "empty_rows"] if says["highest"] == 0 and says["lowest"] is None:
+            return "causal", {**align, "empty_rows": says["empty_rows"]}
         case ["mask"] if says.get("highest") == 0:
             return "sliding_window", {"window": 1 - says["lowest"], **align}
         case ["position"]:

@@ -87,9 +87,8 @@ def head_map(box: Box) -> Finding:
     try:
         out = grouped.ask(sizes, **made)["O"]
     except SubjectFault as refused:
-        return Finding(
-            name, "", f"fewer key heads than query heads are refused ({raised(refused)})"
-        )
+        said = f"fewer key heads than query heads are refused ({raised(refused)})"
+        return Finding(name, "one each", said)
     read = [int(n) for n in np.rint(out[0, :, 0, 0])]
     found = {"0011": "interleave", "0101": "tile"}.get("".join(map(str, read)), "")
     said = f"with values that name their head, 4 query heads read key heads {read}"

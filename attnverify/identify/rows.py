@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attnverify.compare import convention
 from attnverify.identify.box import CHANNELS, HEADS, Box, raised
 from attnverify.identify.finding import Finding
-from attnverify.identify.masks import LENGTHS, empty_row
+from attnverify.identify.masks import FEWER, empty_row
 from attnverify.library import load
 from attnverify.subjects import SubjectFault
 
@@ -21,19 +21,20 @@ SIZES = {
     "batch": 1, "heads": HEADS, "queries": 5, "keys": 9, "key_dim": CHANNELS, "value_dim": CHANNELS,
 }  # fmt: skip
 
-SHORT = {**SIZES, "queries": LENGTHS[-1][0], "keys": LENGTHS[-1][1]}
+SHORT = {**SIZES, "queries": FEWER[0], "keys": FEWER[1]}
 
 
 def masked_box(box: Box, says: Mapping[str, Any]) -> Box | None:
     """The function under its boolean mask; None without one that is understood."""
-    if "inputs" not in says:
+    names = says.get("inputs") or says.get("hides")
+    if names is None:
         return None
-    spec = load("masked", broadcast=says["broadcast"])
-    return box.taking(spec, inputs=says["inputs"])
+    return box.taking(load("masked", broadcast=says["broadcast"]), inputs=names)
 
 
-def _arrays(masked: Box, seen: Array) -> dict[str, Array]:
+def _arrays(masked: Box, shown: Array, says: Mapping[str, Any]) -> dict[str, Array]:
     """Zero queries, values that differ, and a mask for all batch entries and heads."""
+    seen = ~shown if "hides" in says else shown
     rng = np.random.default_rng(3)
     made = {
         name: np.broadcast_to(seen, shape) if name == "mask" else rng.standard_normal(shape)
@@ -50,7 +51,7 @@ def empty_rows(box: Box, says: Mapping[str, Any]) -> Finding:
         if masked is not None:
             seen = np.ones((SIZES["queries"], SIZES["keys"]), bool)
             seen[1] = False
-            arrays = _arrays(masked, seen)
+            arrays = _arrays(masked, seen, says)
             row, mean = masked.ask(SIZES, **arrays)["O"][0, 0, 1], arrays["V"][0, 0].mean(axis=0)
             how = "a mask that hides all keys from a row"
         else:
@@ -93,7 +94,7 @@ def poison(box: Box, says: Mapping[str, Any]) -> Finding:
     told = []
     for tensor in ("K", "V"):
         arrays = (
-            _arrays(asked, np.arange(SIZES["keys"]) < SIZES["keys"] - 1)
+            _arrays(asked, np.arange(SIZES["keys"]) < SIZES["keys"] - 1, says)
             if masked is not None
             else {n: np.ones(shape) for n, shape in box.shapes(square).items()}
         )

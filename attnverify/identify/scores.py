@@ -24,6 +24,8 @@ LAWS: dict[str, Callable[[int], float]] = {
     "1": lambda _: 1.0,
     "1/d": lambda d: 1 / d,
 }
+# A product so near zero that no usual cap shows in its score, and rounding does not yet.
+NEAR = 2.0**-4
 # Scores far enough from zero for a cap to show, where a type holds their exponential.
 FAR = (4.0, 9.0, 30.0)
 MOST_CAP = 1000.0
@@ -43,7 +45,7 @@ def last_row(
     return row
 
 
-def slope(box: Box, channels: int, step: float = 1.0) -> float:
+def slope(box: Box, channels: int, step: float = NEAR) -> float:
     """How much the logarithm of a weight grows for a product q.k of `step`, less what 0 gives.
 
     The key at the query's own position has it, where no rotation turns one against the other.
@@ -81,6 +83,8 @@ def scale(box: Box) -> Finding:
 def cap(box: Box, factor: float) -> Finding:
     """Whether scores are capped: far from zero the logarithm of weights grows less."""
     name = "cap"
+    if not np.isfinite(factor) or factor == 0:
+        return Finding(name, "", "weights do not follow the scores")
     reach = -log(float_type(box.dtype).smallest_normal) / 2
     if box.dtype == "float16":
         reach = FAR[1]
@@ -138,7 +142,7 @@ def _normalised(box: Box, told: str) -> Finding:
     """Rows that sum to one: by exponentials, or otherwise."""
     name = "normaliser"
     with np.errstate(divide="ignore", invalid="ignore"):
-        one, two = (np.log(last_row(box, x)[-2:]) for x in (1.0, 2.0))
+        one, two = (np.log(last_row(box, x)[-2:]) for x in (NEAR, 2 * NEAR))
     if not np.isfinite([*one, *two]).all():
         return Finding(name, "", f"{told}, but some are zero: no softmax", 5)
     ratio = float((two[1] - two[0]) / (one[1] - one[0]))

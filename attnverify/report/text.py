@@ -18,7 +18,7 @@ LABELS = {
     "shape": "smallest shape", "entry": "first wrong entry", "got": "got", "due": "due",
     "bound": "bound", "note": "note",
 }  # fmt: skip
-WIDEST = 48
+WIDEST, NAMES = 48, 26
 
 
 def write(console: Console, text: str | Text) -> None:
@@ -88,6 +88,20 @@ def listing(console: Console, section: Section) -> None:
     heading(console, section)
     for verdict in section.verdicts:
         verdict_line(console, verdict)
+
+
+def conventions(console: Console, section: Section) -> None:
+    """Print what was found of a function: each convention, what it follows, and what was seen."""
+    heading(console, section)
+    for verdict in section.verdicts:
+        word = kind(verdict)
+        value = line(str(verdict.evidence.get("value") or "not determined"), 200)
+        seen = line(verdict.detail.removeprefix(f"{value}: "), 400)
+        name = f"{line(verdict.name, 200):<{NAMES}}"
+        write(
+            console, Text.assemble((f"  {_glyph(console, word)} ", STYLES[word]), name, " ", value)
+        )
+        write(console, Text(f"    {'':<{NAMES}} {seen}", style="dim"))
 
 
 def show(console: Console, report: Report) -> None:
