@@ -42,9 +42,9 @@ def recheck(report: Report) -> Iterator[Rechecked]:
     >>> found = list(recheck(verify("global", examples=2)))
     >>> [row for row in found if row.fault]
     []
-    >>> sorted({row.verdict for row in found if row.apart})
-    ['log-sum-exp shift', 'weights are not negative']
-    >>> all(row.steps for row in found if not row.apart)
+    >>> [row.verdict for row in found if row.apart]
+    []
+    >>> all(row.steps for row in found)
     True
     """
     for section in report.sections:

@@ -113,7 +113,6 @@ def test_every_kind_of_step_is_in_a_certificate_that_is_bent() -> None:
     assert set(kinds) == {*STEPS, "set-logic"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("statement", BENT, ids=lambda s: s.name)
 def test_no_bent_step_is_taken(statement: Statement, context: z3.Context) -> None:
     whole = certificate(TRUE.index(statement))
@@ -133,7 +132,6 @@ def follows(
     return True
 
 
-@pytest.mark.slow
 def test_what_a_certificate_proves_is_true_whatever_it_was_made_for(context: z3.Context) -> None:
     tried = taken = 0
     for place in range(0, len(TRUE), 16):

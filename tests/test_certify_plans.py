@@ -67,7 +67,6 @@ def test_a_proof_by_induction_is_followed(name: str, context: z3.Context) -> Non
     assert list(found.needed) == kept
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("statement", TRUE, ids=lambda one: one.name)
 def test_every_proof_by_induction_is_followed(statement: Statement, context: z3.Context) -> None:
     assert follows(statement, certificate(statement.name), context)
@@ -135,7 +134,6 @@ def bent_words(line: str) -> Iterator[str]:
             yield line[: found.start()] + word + line[found.end() :]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", BENT)
 def test_no_bent_plan_is_taken(name: str, context: z3.Context) -> None:
     tried = list(bent_plans(certificate(name)))
@@ -175,7 +173,6 @@ def filled(statement: Statement, plan: Sequence[str]) -> tuple[str, ...]:
     return (*plan, *proved([normal.prove(one).lines for one in due]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("statement", FALSE, ids=lambda one: one.name)
 def test_no_plan_of_the_prover_proves_a_false_statement(
     statement: Statement, context: z3.Context

@@ -195,7 +195,6 @@ def test_verify_fails_where_a_spec_says_what_is_not_so(folder: Path) -> None:
     assert Report.from_json(folder / "again.json") == store.read(folder / "kept").report
 
 
-@pytest.mark.slow
 def test_verify_in_processes_gives_what_it_gives_alone(folder: Path) -> None:
     words = ("verify", "lying.py", "cross", "--examples", "2", "--quiet")
     alone = run(*words, "--jobs", "1", "--json", "alone.json")
@@ -266,7 +265,6 @@ def test_ctrl_c_leaves_the_partial_report_and_status_130(folder: Path) -> None:
     assert store.LINES in {path.name for path in (folder / ".attnverify").iterdir()}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_in_a_process_keeps_the_verdicts_so_far(folder: Path, jobs: str) -> None:
@@ -410,7 +408,6 @@ def test_each_member_of_a_family_is_a_task_with_its_share_of_cases() -> None:
     assert next(task.examples for task in tasks_of("global", {}, 0, 7)) == 7
 
 
-@pytest.mark.slow
 def test_sections_come_in_the_order_of_tasks_whichever_is_begun_first(folder: Path) -> None:
     tasks = [
         replace(task, weight=weight)

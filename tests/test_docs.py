@@ -119,6 +119,10 @@ def run_page(page: list[Block]) -> int:
     return ran
 
 
+# Pages whose programs judge several subjects, each in several types.
+LONG = {"in-ci.md", "check-my-kernel.md"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder that holds a copy of nothing but the examples."""
@@ -129,7 +133,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.name in LONG else ()) for page in PAGES],
+    ids=lambda page: page.name,
+)
 def test_the_blocks_of_a_page_run(page: Path) -> None:
     plain = [block for block in blocks(page) if "frameworks" not in block.options]
     assert run_page(plain) == len(plain)

@@ -166,7 +166,6 @@ def built_wheel(folder: Path) -> Path:
     return wheel
 
 
-@pytest.mark.slow
 def test_the_wheel_carries_the_specs_and_nothing_beside_the_package(tmp_path: Path) -> None:
     wheel = built_wheel(tmp_path / "dist")
     with zipfile.ZipFile(wheel) as packed:

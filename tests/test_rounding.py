@@ -85,7 +85,14 @@ def test_right_code_is_inside_whichever_legal_form_it_has(
 GROWING = {"delta_rule", "gated_delta", "performer", "blocked_2d", "neighbourhood_2d"}
 
 
-@pytest.mark.parametrize("name", av.catalog())
+# One disturbed run of these takes a second: states of a matrix each, and whole networks.
+LONG = {"gated_linear", "gated_delta", "seq2seq_attention"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in av.catalog()],
+)
 def test_the_oracle_itself_in_float32_is_inside_for_every_spec(name: str) -> None:
     spec = av.load(name)
     rounding = Rounding(spec, "float32", backward=True)

@@ -72,6 +72,8 @@ def scale(box: Box) -> Finding:
             says: dict[str, Any] = {} if law == "1/sqrt(d)" else {"scale": law}
             return Finding("scale", law, f"log weights grow by {told}", len(measured), says)
     values = list(measured.values())
+    if not all(values):
+        return Finding("scale", "", f"log weights grow by {told}: no score is read off")
     if all(box.fits(x / values[0], 1.0) for x in values):
         says = {"scale": float(f"{values[0]:.6g}")}
         return Finding(
@@ -145,6 +147,8 @@ def _normalised(box: Box, told: str) -> Finding:
         one, two = (np.log(last_row(box, x)[-2:]) for x in (NEAR, 2 * NEAR))
     if not np.isfinite([*one, *two]).all():
         return Finding(name, "", f"{told}, but some are zero: no softmax", 5)
+    if one[1] == one[0]:
+        return Finding(name, "", f"{told}, but they do not depend on the scores", 5)
     ratio = float((two[1] - two[0]) / (one[1] - one[0]))
     if box.fits(ratio, 2.0):
         return Finding(name, "softmax", f"{told}, and log weights grow with the score", 5)

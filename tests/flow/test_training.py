@@ -71,7 +71,6 @@ def test_adam_takes_steps_of_its_rate_at_first() -> None:
     assert verdict.status is Status.HELD, verdict.detail
 
 
-@pytest.mark.slow
 def test_attention_learns_to_copy_and_training_is_reproducible() -> None:
     setting = Setting(distances=(4,), seeds=2, steps=80)
     one, two = (train("attention layer", "copying", 4, setting) for _ in range(2))

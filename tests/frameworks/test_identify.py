@@ -109,7 +109,17 @@ TABLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "name", "due"), TABLE.values(), ids=TABLE)
+# XLA compiles each shape anew.
+LONG = {"keras", "jax, a window"}
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "due"),
+    [
+        pytest.param(*row, marks=pytest.mark.slow if library in LONG else (), id=library)
+        for library, row in TABLE.items()
+    ],
+)
 def test_conventions_are_those_of_the_table(make: Any, name: str, due: dict[str, str]) -> None:
     fn, how = make()
     report = av.identify(fn, **how)

@@ -54,7 +54,7 @@ def mutants(spec: Spec) -> Iterator[Mutant]:
     >>> from attnverify import load
     >>> found = next(mutants(load("causal")))
     >>> print(found.sentence, "|", found.spec.equation("A"))
-    computes the mask aligned bottom-right | A[b,h,i,j] = softmax_j(S[b,h,i,j] | j <= i + n_k - n_q)
+    hides the last key that each query should see | A[b,h,i,j] = softmax_j(S[b,h,i,j] | j <= i - 1)
     """
     named = name_softmaxes(spec)
     seen = {computed(named)}
