@@ -95,7 +95,8 @@ def drawn(draw: Draw) -> Iterator[Case]:
         sizes = {axis.name: named.get(axis.name, WIDTH) for axis in draw.spec.axes}
         fitting = draw.with_room(supported(draw.spec, sizes, draw.support), ENTRIES)
         case = draw.case(fitting, seed=number, style=style)
-        if draw.empty or not case.empty:
+        # A caller may set a size to zero: nothing can be read off what is not there.
+        if all(case.sizes.values()) and (draw.empty or not case.empty):
             yield case
 
 

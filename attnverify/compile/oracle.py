@@ -28,6 +28,11 @@ from attnverify.spec import Spec
 Array = NDArray[Any]
 
 
+def printer(backend: str) -> Printer:
+    """What prints source for a backend: autograd keeps every array and traces each operation."""
+    return Printer(reuse=backend == "numpy", traced=backend != "numpy")
+
+
 class Oracle:
     """A callable from arrays by name to outputs by name.
 
@@ -38,7 +43,7 @@ class Oracle:
     def __init__(self, spec: Spec, backend: str, dtype: str) -> None:
         self.spec, self.backend, self.dtype = spec, backend, np.dtype(dtype)
         self.recipe: Recipe = lower(spec)
-        self.source = Printer(reuse=backend == "numpy").function(self.recipe)
+        self.source = printer(backend).function(self.recipe)
         self._run = _function(self.source, identifier(spec.name), backend, self.dtype)
         self._loops = any(op.kind == "loop" for op in self.recipe.ops)
         self._parameters = {parameter.name: parameter for parameter in spec.parameters}
@@ -194,7 +199,7 @@ def stack(
     (5, 1, 1, 2, 3)
     """
     recipe = stacked(lower(spec), over)
-    source = Printer(reuse=backend == "numpy").function(recipe)
+    source = printer(backend).function(recipe)
     working = np.dtype(dtype)
     return Stack(recipe, working, _function(source, identifier(spec.name), backend, working))
 

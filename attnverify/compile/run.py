@@ -17,9 +17,10 @@ import opt_einsum
 import sympy
 
 from attnverify.algebra.terms import symbol_axis
+from attnverify.algebra.text import scalar_text
 from attnverify.compile import special, tables, thresholds
 from attnverify.compile.recipe import Label, Labels, Loop, Op, Operand, Recipe, label_axis
-from attnverify.errors import UnknownPrimitiveError
+from attnverify.errors import ShapeError, UnknownPrimitiveError
 
 Array: TypeAlias = Any
 # Below this many entries, looking for a way to multiply matrices costs more than it saves.
@@ -197,6 +198,13 @@ def _number(
         return int(result)
     if result in (sympy.oo, -sympy.oo):
         return float(result)
+    if not result.is_finite:
+        raise ShapeError(
+            "a factor of the spec has no value at these sizes",
+            found=f"{scalar_text(value)[0]} at "
+            + ", ".join(f"{symbol_axis(symbol) or symbol}={number}" for symbol, _, number in known),
+            hint="a size of zero stands in a denominator: give it another size",
+        )
     # Forty digits as text: no working precision loses anything on the way.
     return dtype.type(str(sympy.N(result, 40)))
 

@@ -76,9 +76,13 @@ IN_PLACE = {
 
 @dataclass
 class Printer:
-    """Prints operations; `reuse` allows results to be written into arrays that are dead."""
+    """Prints operations; `reuse` allows results to be written into arrays that are dead.
+
+    `traced` source runs under autograd, whose maximum has no word for what nothing's is.
+    """
 
     reuse: bool = True
+    traced: bool = False
     lines: list[str] = field(default_factory=list)
     owned: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
@@ -242,7 +246,7 @@ class Printer:
         source = op.operands[0]
         axes = tuple(n for n, x in enumerate(source.labels) if x not in op.labels)
         axis = str(axes[0]) if len(axes) == 1 else str(axes)
-        empty = ", initial=-np.inf" if op.detail == "max" and self.reuse else ""
+        empty = ", initial=-np.inf" if op.detail == "max" and not self.traced else ""
         self.line(f"{op.out} = np.{op.detail}({self.name(source)}, axis={axis}{empty})")
         self.owned.add(op.out)
 
@@ -285,6 +289,7 @@ class Printer:
         # Values of a step outlive it in the kept lists, so nothing inside is written in place.
         inner = Printer(
             reuse=False,
+            traced=self.traced,
             lines=self.lines,
             names={**self.names, "along": loop.counter},
             constants=self.constants,

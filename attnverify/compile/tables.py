@@ -16,7 +16,7 @@ def alibi_slope(head: Any, heads: int, real: Any) -> Any:
     The largest power of two m of heads takes the powers of 2^(-8/m); heads beyond it take every
     other power of 2^(-4/m) (Press et al. 2022, section 3 and their code).
     """
-    power = 1 << (int(heads).bit_length() - 1)
+    power = 1 << max(0, int(heads).bit_length() - 1)
     place = np.asarray(head, real)
     inside = -8 * (place + 1) / power
     beyond = -4 * (2 * (place - power) + 1) / power

@@ -65,7 +65,7 @@ def _spread(site: Site) -> Array:
 def _giant(site: Site) -> Array:
     """One row of each matrix several times the others: one key takes all."""
     array = site.rng.standard_normal(site.shape)
-    if len(site.shape) > 1:
+    if len(site.shape) > 1 and site.shape[-2]:
         array[..., int(site.rng.integers(site.shape[-2])), :] *= 8 / max(
             1.0, site.shape[-1] ** 0.5 / 4
         )
@@ -91,7 +91,7 @@ def _below(site: Site, depth: float) -> Array:
     """Entries whose scores lie around minus a depth."""
     # Two opposite means of size a give the product of two rows of d entries, over sqrt(d), a mean
     # of -a^2 sqrt(d).
-    mean = np.sqrt(depth / max(1, *site.shape[-1:]) ** 0.5)
+    mean = np.sqrt(depth / max((1, *site.shape[-1:])) ** 0.5)
     array = site.rng.standard_normal(site.shape)
     return array + mean * (1, -1)[site.number] if site.number < 2 else array
 

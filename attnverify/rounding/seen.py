@@ -64,11 +64,13 @@ class Seen:
         found: dict[str, Array] = {}
         for peak in form.peaks:
             weights, scores = self.exact[peak.weights], self.exact[self.scores[peak.weights]]
-            best = np.argmax(weights, axis=peak.place, keepdims=True)
             largest, none = np.zeros_like(weights), np.zeros_like(weights)
-            np.put_along_axis(largest, best, 1.0, peak.place)
+            top = np.zeros(np.delete(weights.shape, peak.place))
+            if weights.shape[peak.place]:
+                best = np.argmax(weights, axis=peak.place, keepdims=True)
+                np.put_along_axis(largest, best, 1.0, peak.place)
+                top = np.take_along_axis(scores, best, peak.place).squeeze(peak.place)
             found[peak.largest.tensor.name], found[peak.shares.tensor.name] = largest, none
-            top = np.take_along_axis(scores, best, peak.place).squeeze(peak.place)
             found[peak.top.tensor.name] = np.where(np.isfinite(top), top, 0)
         return found
 
@@ -121,7 +123,9 @@ def _led(steps: Array, leads: Array) -> Array:
 
 
 def _log_sum_exp(score: Array, weights: Array, over: int) -> Array:
-    """The log-sum-exp of each row, L = S - log A, read at its largest weight."""
+    """The log-sum-exp of each row, L = S - log A, read at its largest weight; 0 without keys."""
+    if not weights.shape[over]:
+        return np.asarray(np.sum(weights, over, keepdims=True))
     best = np.argmax(weights, axis=over, keepdims=True)
     top = np.take_along_axis(weights, best, over)
     logs = np.log(np.where(top > 0, top, 1))
