@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,13 @@ def test_a_search_without_time_says_so(tmp_path: Path) -> None:
 def test_nobody_is_explained_who_does_not_want_it(tmp_path: Path) -> None:
     report = av.check(bottom_right, "causal", store=tmp_path, cases=12, explain=False)
     assert not any({"explained", "unexplained"} & {*v.evidence} for v in report.verdicts)
+
+
+def test_a_subject_that_takes_long_is_asked_as_long_as_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(import_module("attnverify.check.diagnose"), "ASKING", 0.0)
+    report = av.check(bottom_right, "causal", cases=12)
+    (verdict,) = [v for v in report.verdicts if v.name == "forward O (float32)"]
+    assert verdict.status is Status.REFUTED
+    assert "ran out of time" in verdict.evidence["unexplained"]

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,11 @@ from attnverify.transforms.mutate import Mutant, mutants
 from attnverify.verdict import Status, Verdict
 
 Array = NDArray[Any]
+T = TypeVar("T")
 # Of the processor, and by the clock where others keep it busy.
 SECONDS, CLOCK = 7.0, 20.0
+# A subject that compiles or crashes at each call is asked less often.
+ASKING = 8.0
 # A sieve lets through what is near; the derived bound decides.
 NEAR = 0.02
 SIEVES = 4
@@ -105,22 +109,21 @@ class Diagnosis:
 
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
-        self.asked = list(asked(self.judge, fresh(self.draw, self.seed), backward=False))
-        seen = list(asked(self.judge, self.failing, backward=False))
-        self.asked += seen
+        cases = chain(self.failing, fresh(self.draw, self.seed))
+        self.asked = list(asked(self.judge, self._in_time(cases, ASKING), backward=False))
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
         near = [m for m in self._in_time(mutants(self.judge.spec)) if self._near(m)]
         return [found for m in self._in_time(near) if (found := self._explained(m))][:LISTED]
 
-    def _in_time(self, some: Iterable[Mutant]) -> Iterator[Mutant]:
-        """Mutants as long as there is time."""
-        for mutant in some:
+    def _in_time(self, some: Iterable[T], clock: float = CLOCK) -> Iterator[T]:
+        """Mutants, or cases to ask, as long as there is time."""
+        for one in some:
             spent, passed = time.process_time() - self._began[0], time.monotonic() - self._began[1]
-            if spent > self.seconds or passed > CLOCK:
+            if spent > self.seconds or passed > clock:
                 self.cut = True
                 return
-            yield mutant
+            yield one
 
     @cached_property
     def wrong(self) -> list[bool | None]:
