@@ -39,10 +39,16 @@ BOTH = [
     ("jax", apart.jax_right, "float64", "HELD"),
     ("jax", apart.jax_unscaled, "float32", "REFUTED"),
 ]
+# XLA compiles each shape in each process.
+LONG = {apart.jax_unscaled}
 
 
 @pytest.mark.parametrize(
-    ("framework", "fn", "dtype", "status"), BOTH, ids=[b[1].__name__ for b in BOTH]
+    ("framework", "fn", "dtype", "status"),
+    [
+        pytest.param(*b, marks=pytest.mark.slow if b[1] in LONG else (), id=b[1].__name__)
+        for b in BOTH
+    ],
 )
 def test_verdicts_are_those_of_this_process(
     framework: str, fn: Callable[..., Any], dtype: str, status: str

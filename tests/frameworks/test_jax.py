@@ -48,7 +48,13 @@ def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
     return av.check(fn, spec, **{**LIBRARY, "sizes": FEW, "explain": False, **settings})
 
 
-@pytest.mark.parametrize(("spec", "kwargs"), [("global", {}), ("causal", {"is_causal": True})])
+@pytest.mark.parametrize(
+    ("spec", "kwargs"),
+    [
+        pytest.param("global", {}, marks=pytest.mark.slow),
+        ("causal", {"is_causal": True}),
+    ],
+)
 def test_dot_product_attention_is_right_in_every_size(spec: str, kwargs: dict[str, Any]) -> None:
     report = av.check(library, spec, kwargs=kwargs, **LIBRARY)
     assert [v.status for v in report.raise_if_refuted().comparisons] == [Status.HELD] * 4

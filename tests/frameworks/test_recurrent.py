@@ -193,8 +193,22 @@ def forward(report: Report) -> str:
     return next(v.status.value for v in report.verdicts if v.name.startswith("forward"))
 
 
-@pytest.mark.parametrize("form", ["parallel", "recurrent"])
-@pytest.mark.parametrize(("rule", "name", "choices"), RULES, ids=[f"{r} {n}" for r, n, _ in RULES])
+# Recurrences of these are judged for as long as all the others together.
+LONG = {"retention", "gated_linear", "state_space_dual"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "choices", "form"),
+    [
+        pytest.param(
+            *rule, form,
+            marks=pytest.mark.slow if form == "recurrent" and rule[1] in LONG else (),
+            id=f"{rule[0]} {rule[1]}, {form}",
+        )
+        for rule in RULES
+        for form in ("parallel", "recurrent")
+    ],
+)  # fmt: skip
 def test_the_rules_of_linear_attention_are_members(
     rule: str, name: str, choices: dict[str, Any], form: str
 ) -> None:
