@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 import attnverify as av
 from attnverify.cli import app
 from attnverify.errors import MissingExtraError, ParameterError
-from attnverify.identify import UNKNOWN, conventions
+from attnverify.identify import UNKNOWN, conventions, support
+from attnverify.identify.known import Known
+from attnverify.report import render_html
+from attnverify.report.page import page
 from attnverify.verdict import Report, Status, Verdict
 
 Array = npt.NDArray[Any]
@@ -394,3 +397,63 @@ def test_the_command_prints_what_was_found_and_writes_it(
 def test_the_command_takes_no_function_that_is_not_there() -> None:
     done = CliRunner().invoke(app, ["identify", "nowhere.py:causal"])
     assert done.exit_code == 2
+
+
+LIBRARY = (
+    Known("plain", "numpy", "numpy", lambda: plain),
+    Known("from the last", "numpy", "numpy", lambda: banded("bottom_right")),
+    Known("from the first", "numpy", "numpy", lambda: banded("top_left")),
+    Known("gone", "numpy", "numpy", lambda: np.attention_of_another_release),  # type: ignore[attr-defined]  # a release without it
+    Known("attention", "no_such_library", "numpy", lambda: plain),
+)
+
+
+@pytest.fixture(scope="module")
+def side_by_side() -> Report:
+    return support(LIBRARY)
+
+
+def test_functions_of_libraries_stand_side_by_side(side_by_side: Report) -> None:
+    table = page(side_by_side).support
+    assert table is not None
+    assert [function for _, _, function in table.functions] == [one.title for one in LIBRARY[:-1]]
+    assert {library for _, library, _ in table.functions} == {f"numpy {np.__version__}"}
+    values = {topic: [row and row.value for row, _ in rows] for topic, rows in table.lines}
+    first, last = "from the first position", "from the last position"
+    assert values["alignment"] == ["none", last, first, None]
+    assert values["variant"] == ["global", "causal", "causal", ""]
+
+
+def test_what_differs_from_most_is_marked(side_by_side: Report) -> None:
+    table = page(side_by_side).support
+    assert table is not None
+    marked = {topic: [apart for _, apart in rows] for topic, rows in table.lines}
+    assert marked["mask"] == [True, False, False, False]
+    assert not any(marked["scale"])
+    # No two of the three agree.
+    assert not any(marked["alignment"])
+
+
+def test_what_is_absent_or_broken_is_said(side_by_side: Report) -> None:
+    assert side_by_side.environment["not installed"] == "no_such_library"
+    (told,) = side_by_side.sections[-1].verdicts
+    assert told.status is Status.UNDECIDED
+    assert "attention_of_another_release" in told.detail
+
+
+def test_the_page_shows_the_evidence_in_its_cells(side_by_side: Report) -> None:
+    html = render_html(side_by_side)
+    assert "Conventions of 4 functions" in html
+    assert "the other alignment sees other keys at unequal lengths" in html
+    assert html == render_html(Report.from_json(side_by_side.to_json()))
+
+
+def test_one_function_is_no_table() -> None:
+    assert page(support(LIBRARY[:1])).support is None
+
+
+@pytest.mark.parametrize("words", [[], ["file.py:fn", "--all"]])
+def test_the_command_takes_one_function_or_all(words: list[str]) -> None:
+    done = CliRunner().invoke(app, ["identify", *words])
+    assert done.exit_code == 2
+    assert "one function, or --all" in done.output

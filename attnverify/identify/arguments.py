@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def arguments(box: Box) -> Iterator[Finding]:
     if not found:
         yield Finding("mask argument", "", "no argument is named as masks are")
     for name in found:
-        yield from (boolean(box, name), additive(box, name))
+        yield replace(boolean(box, name), topic="mask argument of booleans")
+        yield replace(additive(box, name), topic="mask argument of numbers")
 
 
 def _asked(

@@ -14,7 +14,8 @@ class Finding:
     """One convention and what the function follows; an empty value was not determined.
 
     `evidence` says what was asked and seen, `cases` on how many calls, `says` what it means for a
-    spec or for a check ({"align": "bottom_right"}).
+    spec or for a check ({"align": "bottom_right"}).  `topic` is what conventions of other functions
+    are compared under, where the convention's own name has an argument's name in it.
 
     >>> Finding("alignment", "", "no mask was found").verdict().status
     <Status.UNDECIDED: 'UNDECIDED'>
@@ -25,6 +26,7 @@ class Finding:
     evidence: str
     cases: int = 1
     says: Mapping[str, Any] = field(default_factory=dict)
+    topic: str = ""
 
     def verdict(self) -> Verdict:
         """HELD in the calls made, or UNDECIDED with the reason."""
@@ -36,5 +38,9 @@ class Finding:
             detail,
             cases=self.cases,
             scope="the calls made",
-            evidence={"convention": self.convention, "value": self.value},
+            evidence={
+                "convention": self.convention,
+                "value": self.value,
+                "topic": self.topic or self.convention,
+            },
         )

@@ -26,6 +26,8 @@ from attnverify.verdict.figure import Table
 LABEL = 80
 CELL, ROWS = 200, 200
 SOURCE = 60_000
+# One function alone is no table.
+LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Row:
     reach: str
     facts: tuple[tuple[str, str], ...]
     replay: str
+    topic: str
+    value: str
     certificate: tuple[str, ...]
     evidence: tuple[tuple[str, str], ...]
     where: tuple[str, ...] = ()
@@ -62,6 +66,7 @@ class Part:
     paragraphs: tuple[str, ...]
     fails: bool
     asked: tuple[str, ...]
+    topics: tuple[str, ...]
     rows: tuple[Row, ...]
     tally: tuple[tuple[str, int], ...]
     equations: tuple[dict[str, str], ...]
@@ -69,6 +74,7 @@ class Part:
     source: str
     notes: tuple[str, ...]
     claims: bool = False
+    function: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,17 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class Support:
+    """Conventions by functions of libraries: rows of evidence, None where it was not asked.
+
+    Beside each row stands whether it differs from what most functions do.
+    """
+
+    functions: tuple[tuple[Part, str, str], ...]
+    lines: tuple[tuple[str, tuple[tuple[Row | None, bool], ...]], ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
@@ -91,6 +108,7 @@ class Page:
     tally: tuple[tuple[str, int], ...]
     failures: tuple[tuple[Part, Row], ...]
     matrices: tuple[Matrix, ...]
+    support: Support | None
     specs: tuple[Part, ...]
     subjects: tuple[Part, ...]
     claims: tuple[Part, ...]
@@ -120,22 +138,32 @@ def page(report: Report) -> Page:
     claims = tuple(part for part in parts if part.claims)
     specs = tuple(part for part in parts if not part.subject and not part.claims)
     subjects = tuple(part for part in parts if part.subject)
+    compared = tuple(part for part in subjects if not part.function)
     matrices = [
         _matrix("Specs by statements", "spec", specs),
-        _matrix("Subjects by comparisons", "subject", subjects),
+        _matrix("Subjects by comparisons", "subject", compared),
     ]
     return Page(
-        title=parts[0].title if len(parts) == 1 else _extent(specs, subjects, claims),
+        title=_title(parts, _extent(specs, subjects, claims)),
         partial=line(report.environment.get("interrupted", "")),
         verdicts=len(report.verdicts),
         tally=tuple(counts(report).items()),
         failures=tuple((part, row) for part in parts for row in part.rows if row.fails),
         matrices=tuple(matrix for matrix in matrices if matrix.lines),
+        support=_support(tuple(part for part in subjects if part.function)),
         specs=specs,
         subjects=subjects,
         claims=claims,
         environment=tuple((line(k), line(v)) for k, v in sorted(report.environment.items())),
     )
+
+
+def _title(parts: list[Part], extent: str) -> str:
+    """The one part's own title, or how much there is of what."""
+    if len(parts) == 1:
+        return parts[0].title
+    functions = sum(part.function is not None for part in parts)
+    return f"Conventions of {functions} functions" if functions == len(parts) > 0 else extent
 
 
 def _extent(specs: tuple[Part, ...], subjects: tuple[Part, ...], claims: tuple[Part, ...]) -> str:
@@ -169,6 +197,7 @@ def _part(section: Section, anchors: Anchors) -> Part:
         paragraphs=tuple(described[1:]),
         fails=bool(section.failures),
         asked=tuple(line(verdict.name) for verdict in section.verdicts),
+        topics=tuple(line(v.evidence["topic"]) for v in section.verdicts if "topic" in v.evidence),
         rows=rows,
         tally=tuple((k, n) for k, n in counts(Report((section,))).items() if n),
         equations=_equations(figures.get("equations")),
@@ -176,6 +205,9 @@ def _part(section: Section, anchors: Anchors) -> Part:
         source=clean(figures.get("source") or "", SOURCE),
         notes=_notes(figures.get("notes")),
         claims=figures.get("kind") == "claims" and not section.subject,
+        function=(line(figures["library"]), line(figures.get("function")))
+        if "library" in figures
+        else None,
     )
 
 
@@ -196,6 +228,8 @@ def _row(section: Section, verdict: Verdict, anchors: Anchors) -> Row:
         ),
         # Cut short, a command cannot be pasted.
         replay=clean(verdict.replay, SOURCE),
+        topic=line(verdict.evidence.get("topic") or ""),
+        value=line(verdict.evidence.get("value") or "") if "topic" in verdict.evidence else "",
         certificate=tuple(clean(step) for step in verdict.certificate),
         evidence=tuple((line(k), told) for k, v in verdict.evidence.items() if (told := _brief(v))),
         where=_where(verdict.evidence.get("where")),
@@ -240,6 +274,25 @@ def _notes(found: Any) -> tuple[str, ...]:
         return tuple(clean(f"{name}: {note}") for name, note in found.items())
     notes: Iterable[Any] = found if isinstance(found, list) else [found] if found else []
     return tuple(clean(note) for note in notes)
+
+
+def _support(parts: tuple[Part, ...]) -> Support | None:
+    """The conventions of several functions side by side, in the order that they were read off."""
+    if len(parts) < LEAST:
+        return None
+    functions = tuple((part, *part.function) for part in parts if part.function)
+    found = [{row.topic: row for row in part.rows if row.topic} for part in parts]
+    topics = dict.fromkeys(topic for part in parts for topic in part.topics)
+    lines = tuple((topic, _beside([one.get(topic) for one in found])) for topic in topics)
+    return Support(functions, lines)
+
+
+def _beside(rows: list[Row | None]) -> tuple[tuple[Row | None, bool], ...]:
+    """Rows on one convention, each with whether it differs from what most follow."""
+    values = Counter(row.value for row in rows if row and row.value)
+    usual, times = values.most_common(1)[0] if values else ("", 0)
+    clear = times * 2 > values.total()
+    return tuple((row, bool(clear and row and row.value and row.value != usual)) for row in rows)
 
 
 def _matrix(caption: str, corner: str, parts: tuple[Part, ...]) -> Matrix:

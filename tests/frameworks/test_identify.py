@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import attnverify as av
-from attnverify.identify import conventions
+from attnverify.identify import conventions, support
+from attnverify.identify.known import KNOWN
 from attnverify.verdict import Status
 
 pytestmark = pytest.mark.frameworks
@@ -127,3 +128,18 @@ def test_conventions_are_those_of_the_table(make: Any, name: str, due: dict[str,
     assert {key: found.get(key) for key in due} == due
     assert report.verdicts[0].status is Status.HELD
     assert report.sections[0].spec == name
+
+
+def test_libraries_stand_in_one_report_with_what_the_table_says() -> None:
+    pytest.importorskip("mlx.core")
+    pytest.importorskip("onnx")
+    report = support(frameworks=("mlx", "onnx"))
+    found = {
+        section.figures["function"]: conventions(type(report)((section,)))
+        for section in report.sections
+    }
+    assert len(found) == sum(one.framework in ("mlx", "onnx") for one in KNOWN)
+    causal = found['fast.scaled_dot_product_attention(mask="causal")']
+    assert {**causal, **TABLE["mlx, causal"][2]} == causal
+    plain = found["Attention-23, reference evaluator"]
+    assert {**plain, **TABLE["onnx"][2]} == plain
