@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from attnverify import __version__
 from attnverify.cli.check import check
+from attnverify.cli.explain import explain
 from attnverify.cli.flow import flow
 from attnverify.cli.ghostwrite import ghostwrite
 from attnverify.cli.identify import identify
@@ -84,6 +85,7 @@ app.command("show")(show)
 app.command("verify")(verify)
 app.command("check")(check)
 app.command("identify")(identify)
+app.command("explain")(explain)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
 app.command("lattice")(lattice)

@@ -15,7 +15,7 @@ from attnverify.verdict.plain import write_text
 
 def render_html(report: Report) -> str:
     """The page as text: equal for equal verdicts, and without the time that anything took."""
-    return _templates().get_template("report.html").render(page=page(report))
+    return templates().get_template("report.html").render(page=page(report))
 
 
 def write_html(report: Report, path: str | Path) -> Path:
@@ -29,7 +29,8 @@ def write_html(report: Report, path: str | Path) -> Path:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates, which escape what is put into them."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

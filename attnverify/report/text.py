@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.text import Text
 
 from attnverify.report.words import clean, counts, explanations, kind, line, reach, title
 from attnverify.verdict import Report, Section, Verdict
+
+if TYPE_CHECKING:
+    from attnverify.report.advice import Leaf
 
 STYLES = {
     "PROVED": "green", "HELD": "blue", "REFUTED": "bold red", "UNDECIDED": "yellow",
@@ -18,7 +23,7 @@ LABELS = {
     "shape": "smallest shape", "entry": "first wrong entry", "got": "got", "due": "due",
     "bound": "bound", "note": "note",
 }  # fmt: skip
-WIDEST, NAMES = 48, 26
+WIDEST, NAMES, LABELLED = 48, 26, 17
 
 
 def write(console: Console, text: str | Text) -> None:
@@ -102,6 +107,14 @@ def conventions(console: Console, section: Section) -> None:
             console, Text.assemble((f"  {_glyph(console, word)} ", STYLES[word]), name, " ", value)
         )
         write(console, Text(f"    {'':<{NAMES}} {seen}", style="dim"))
+
+
+def leaf(console: Console, found: Leaf) -> None:
+    """Print what is known of a bug."""
+    write(console, Text.assemble((found.id, "bold"), "  ", clean(found.title)))
+    for label, told in found.rows:
+        write(console, Text.assemble((f"  {label:<{LABELLED}}", "dim"), clean(told)))
+    write(console, "")
 
 
 def show(console: Console, report: Report) -> None:

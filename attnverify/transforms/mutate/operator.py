@@ -15,15 +15,41 @@ from attnverify.transforms.prune import prune
 
 @dataclass(frozen=True)
 class Citation:
-    """A bug that somebody had in public: its title, where it was reported or fixed, the year."""
+    """A bug that somebody had in public, and what to do about it.
+
+    `source` is where it was reported or fixed; `happens` says what is computed instead, `when` and
+    how it is `seen`, `fix` what to do, `check` the call that refutes it, on draws with what it
+    `needs`.
+    """
 
     bug: str
     title: str
     source: str
     year: int
+    happens: str
+    when: str
+    seen: str
+    fix: str
+    needs: str
+    check: str
 
     def __str__(self) -> str:
         return f"{self.source} ({self.year})"
+
+    def advice(self) -> tuple[tuple[str, str], ...]:
+        """What happens, how it shows, who was hit, the fix and the test, each with its label.
+
+        >>> dict(citations()["HED-01"].advice())["what catches it"]
+        'av.check(fn, "grouped_query"), on draws with 1 < key heads < heads'
+        """
+        return (
+            ("what happens", self.happens),
+            ("when", self.when),
+            ("how it shows", self.seen),
+            ("who was hit", str(self)),
+            ("what to do", self.fix),
+            ("what catches it", f"{self.check}, on draws with {self.needs}"),
+        )
 
 
 class Change(NamedTuple):
