@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from attnverify.attention import attention
+    from attnverify.audit import audit
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
     from attnverify.flow.report import flow
@@ -36,6 +37,7 @@ _HOMES = {
     "flow": "attnverify.flow.report",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
+    "audit": "attnverify.audit",
     "identify": "attnverify.identify",
     "lattice": "attnverify.lattice",
     "load": "attnverify.library",
@@ -52,6 +54,7 @@ __all__ = [
     "Spec",
     "Verdict",
     "attention",
+    "audit",
     "catalog",
     "check",
     "compile",

@@ -31,6 +31,7 @@ FACE = {
     "flow",
     "ghostwrite",
     "gradient",
+    "audit",
     "identify",
     "lattice",
     "load",

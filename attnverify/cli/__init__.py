@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from attnverify import __version__
+from attnverify.cli.audit import audit
 from attnverify.cli.check import check
 from attnverify.cli.explain import explain
 from attnverify.cli.flow import flow
@@ -85,6 +86,7 @@ app.command("show")(show)
 app.command("verify")(verify)
 app.command("check")(check)
 app.command("identify")(identify)
+app.command("audit")(audit)
 app.command("explain")(explain)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)

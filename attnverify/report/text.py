@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attnverify.report.words import clean, counts, explanations, kind, line, reach, title
-from attnverify.verdict import Report, Section, Verdict
+from attnverify.verdict import Report, Section, Status, Verdict
 
 if TYPE_CHECKING:
     from attnverify.report.advice import Leaf
@@ -115,6 +115,26 @@ def leaf(console: Console, found: Leaf) -> None:
     for label, told in found.rows:
         write(console, Text.assemble((f"  {label:<{LABELLED}}", "dim"), clean(told)))
     write(console, "")
+
+
+def survivors(console: Console, section: Section) -> None:
+    """Print which bugs a test lets pass, each with the draw that shows it and who had it."""
+    heading(console, section)
+    for verdict in section.verdicts:
+        if verdict.status is Status.HELD:
+            continue
+        word = kind(verdict)
+        write(
+            console,
+            Text.assemble((f"  {_glyph(console, word)} ", STYLES[word]), line(verdict.name, 200)),
+        )
+        write(console, Text(f"      {line(verdict.detail, 400)}", style="dim"))
+        cited = verdict.evidence.get("citations")
+        for citation in (cited if isinstance(cited, list) else [])[:1]:
+            write(console, Text(f"      seen in {line(citation)}", style="dim"))
+    equivalent = section.figures.get("equivalent") or ()
+    if equivalent:
+        write(console, Text(f"  {len(equivalent)} more differ from it on no draw", style="dim"))
 
 
 def show(console: Console, report: Report) -> None:

@@ -40,7 +40,7 @@ from attnverify.transforms.mutate.bounds import conjuncts, counted
 from attnverify.transforms.mutate.gathered import read_at
 from attnverify.transforms.mutate.normalisers import softmaxes
 from attnverify.transforms.mutate.operator import Change, named
-from attnverify.transforms.mutate.sites import At, Stage, masks, stages, with_body
+from attnverify.transforms.mutate.sites import At, Stage, masks, stages, with_body, with_new
 
 TILES = (4, 8, 16, 32, 64, 128)
 
@@ -265,6 +265,19 @@ def wrapped(spec: Spec, axis: str, limit: int) -> Spec:
     )
 
 
+@named("sign of values lost", "values below zero are read as their opposite")
+def sign_of_values_lost(spec: Spec) -> Iterator[Change]:
+    """|V| in place of the values: what inputs above zero alone never show."""
+    for stage in stages(spec):
+        for row, node, weights in _outputs(stage):
+            body = node.body
+            if isinstance(body, Mul):
+                factors = [f if f == weights else Apply("absolute", (f,)) for f in body.factors]
+                new = total(mul(*factors), node.over)
+                spec_of = with_new(stage.spec, row.name, node, new)
+                yield Change(spec_of, row.name, "takes values without their sign")
+
+
 OPERATORS = (
     rows_without_keys,
     masks_added,
@@ -273,4 +286,5 @@ OPERATORS = (
     one_drop_mask,
     keys_wrap,
     tile_without_keys,
+    sign_of_values_lost,
 )

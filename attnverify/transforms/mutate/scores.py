@@ -47,6 +47,10 @@ from attnverify.transforms.mutate.sites import (
 
 HALF = Fraction(1, 2)
 WIDTHS = (16, 32, 64, 128)
+SIGNS = (
+    ("relu", "takes scores below zero for zero"),
+    ("absolute", "takes scores without their sign"),
+)
 
 
 def _of_scores(stage: Stage, old: Expr, new: Expr, sentence: str) -> Change:
@@ -353,6 +357,16 @@ def first_channels(spec: Spec) -> Iterator[Change]:
             yield _of_scores(stage, raw, Total(mul(some, raw.body), raw.over), told)
 
 
+@named("sign of scores lost", "scores below zero are read as zero or as their opposite")
+def sign_of_scores_lost(spec: Spec) -> Iterator[Change]:
+    """max(s, 0) or |s| in place of the scores: what inputs above zero alone never show."""
+    for stage in stages(spec):
+        node = scale_node(stage)
+        if node is not None:
+            for function, told in SIGNS:
+                yield _of_scores(stage, node, Apply(function, (node,)), told)
+
+
 OPERATORS = (
     scale_dropped,
     scale_added,
@@ -370,4 +384,5 @@ OPERATORS = (
     cap_after_mask,
     cap_and_bias,
     first_channels,
+    sign_of_scores_lost,
 )
