@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from attnverify.attention import attention
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.flex import from_flex
     from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
     from attnverify.identify import identify
@@ -34,6 +35,7 @@ _HOMES = {
     "check": "attnverify.check",
     "compile": "attnverify.compile",
     "flow": "attnverify.flow.report",
+    "from_flex": "attnverify.flex",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
     "identify": "attnverify.identify",
@@ -56,6 +58,7 @@ __all__ = [
     "check",
     "compile",
     "flow",
+    "from_flex",
     "ghostwrite",
     "gradient",
     "identify",
