@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.predicates import TRUE
 from attnverify.algebra.rewrite import entries, predicate_entries, substitute
-from attnverify.algebra.terms import Entry, Expr, Parameter, as_expr, mul, power, total
+from attnverify.algebra.terms import Entry, Parameter, as_expr, mul, power, total
 from attnverify.attention import Mask, Part, Score, Site, attention, grouped, standard
 from attnverify.equations import let
-from attnverify.errors import ParameterError
 from attnverify.flex.modify import Modifications, Modified, raw_score
 from attnverify.spec import Spec
 
@@ -122,6 +121,8 @@ def _announced(found: Modified) -> dict[str, str]:
         reasons["permutation equivariance"] = "the modification counts positions"
     if found.counts(site.b):
         reasons["batch independence"] = "the modification counts batch entries"
+    if raw_score(site) in predicate_entries(found.keep):
+        reasons["key shift"] = "which keys are seen depends on the scores"
     return reasons
 
 

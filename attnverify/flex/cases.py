@@ -151,8 +151,9 @@ def _joined(parts: tuple[Expr, ...], join: Callable[..., Expr]) -> list[Case]:
         count *= len(option)
     if count > MOST:
         return [(TRUE, join(*parts))]
-    found = [(conjunction(*(p for p, _ in row)), join(*(e for _, e in row)))
-             for row in product(*options)]
+    found = [
+        (conjunction(*(p for p, _ in row)), join(*(e for _, e in row))) for row in product(*options)
+    ]
     return [case for case in found if case[0] != FALSE]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 # What stands for a value under a name.
 Change = Callable[[str, Any], Any]
 # Their globals are their own affair; what their functions close over is the user's.
-LIBRARIES = ("torch", "numpy", "functools", "math", "attnverify")
+LIBRARIES = {"torch", "numpy", "functools"}
 
 
 class Copies:
@@ -45,9 +45,9 @@ class Copies:
                 return MethodType(self.of(name, value.__func__), self.of(name, value.__self__))
             case functools.partial():
                 return self._partial(value)
-            case tuple() | list() if any(map(_holds, value)):
+            case tuple() | list() if _holds(value):
                 return type(value)([self.of(name, item) for item in value])
-            case dict() if any(map(_holds, value.values())):
+            case dict() if _holds(value):
                 return {key: self.of(str(key), item) for key, item in value.items()}
         if _is_object(value):
             return self._object(value)
@@ -72,7 +72,7 @@ class Copies:
         for name, cell, old in zip(names, cells, function.__closure__ or (), strict=True):
             if _filled(old):
                 cell.cell_contents = self.of(name, old.cell_contents)
-        if not (function.__module__ or "").startswith(LIBRARIES):
+        if (function.__module__ or "").partition(".")[0] not in LIBRARIES:
             used = {name for name in _names(function.__code__) if name in scope}
             scope.update(self._named({name: scope[name] for name in used}))
         return made
@@ -125,11 +125,13 @@ def _is_object(value: Any) -> bool:
     return (
         callable(value)
         and not isinstance(value, type)
-        and isinstance(getattr(type(value), "__call__", None), FunctionType)
+        and isinstance(type(value).__call__, FunctionType)
         and hasattr(value, "__dict__")
     )
 
 
 def _holds(value: Any) -> bool:
     """Whether an item of a collection may hold closed-over values."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(_holds, value.values() if isinstance(value, dict) else value))
     return callable(value) or getattr(value, "shape", None) not in (None, ())

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from attnverify.algebra.parameters import checked
-from attnverify.algebra.predicates import TRUE, Compare, Predicate, conjunction, leaves, negation
-from attnverify.algebra.rewrite import predicates_of, walk
-from attnverify.algebra.terms import (
-    Axis,
-    Entry,
-    Expr,
-    Parameter,
-    Place,
-    Scalar,
-    as_expr,
-    index_symbol,
-)
+from attnverify.algebra.predicates import TRUE, Predicate, as_predicate, conjunction, negation
+from attnverify.algebra.scalars import counted, scalars, scalars_in
+from attnverify.algebra.terms import Axis, Entry, Expr, Parameter, Place, as_expr
 from attnverify.attention import Heads, Site
-from attnverify.errors import ParameterError, TraceError
+from attnverify.errors import ParameterError
 from attnverify.flex import rules as _rules  # noqa: F401  importing them enters them
 from attnverify.flex.closures import Copies
 from attnverify.flex.run import array_view, refused, run
@@ -64,7 +55,7 @@ class Modifications:
         tables = Tables(site, {}, layout, tuple(self.parameters.values()))
         change = _Change(self.parameters, tables.names)
         copies = Copies(change)
-        score, keep = Number(raw_score(site)), TRUE
+        score, keep = Number(raw_score(site)), as_predicate(TRUE)
         places = [Number(as_expr(p)) for p in (site.b, site.query_head[0], site.i, site.j)]
         mods = self.score_mod, self.mask_mod
         score_mod, mask_mod = (mod and copies.of("mod", mod) for mod in mods)
@@ -89,26 +80,8 @@ class Modified:
 
     def counts(self, *places: Place) -> bool:
         """Whether the number of a place enters, and not only what stands there."""
-        wanted = {
-            index_symbol(index)
-            for place in places
-            for index in (place if isinstance(place, tuple) else (place,))
-        }
-        found = (*_scalars(self.score), *_scalars_in(self.keep))
-        return any(wanted & scalar.value.free_symbols for scalar in found)
-
-
-def _scalars(expr: Expr) -> Iterator[Scalar]:
-    """Every scalar of an expression, also inside predicates."""
-    yield from (node for node in walk(expr) if isinstance(node, Scalar))
-    for predicate in predicates_of(expr):
-        yield from _scalars_in(predicate)
-
-
-def _scalars_in(predicate: Predicate) -> Iterator[Scalar]:
-    for leaf in leaves(predicate):
-        if isinstance(leaf, Compare):
-            yield from (*_scalars(leaf.left), *_scalars(leaf.right))
+        wanted = {p for place in places for p in (place if isinstance(place, tuple) else (place,))}
+        return bool(wanted & (counted(scalars(self.score)) | counted(scalars_in(self.keep))))
 
 
 class _Change:
@@ -137,7 +110,7 @@ class _Change:
             raise ParameterError(
                 "no number of this name is closed over",
                 found=", ".join(unknown),
-                hint="name a number that the function reads from outside, a default or an attribute",
+                hint="name a number that the function closes over, a default or an attribute",
             )
 
 

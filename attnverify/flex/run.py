@@ -65,9 +65,8 @@ def _innermost(function: Any) -> Any:
     """The Python function behind a partial, a method or a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
-    if not hasattr(function, "__code__") and hasattr(type(function), "__call__"):
-        return getattr(type(function).__call__, "__func__", type(function).__call__)
-    return getattr(function, "__func__", function)
+    function = getattr(function, "__func__", function)
+    return function if hasattr(function, "__code__") else type(function).__call__
 
 
 def _told(error: Exception, function: Any) -> TraceError:

@@ -58,7 +58,7 @@ class Table:
         return KINDS[self.values.dtype.kind]
 
     def read_at(self, axis: int) -> str:
-        """Which axis of the attention an axis of the table is; a key's where it is a query's too."""
+        """Which axis of the attention an axis is; a key's where it is a query's too."""
         known = self.read[axis] - {OWN}
         return KEY if known == {QUERY, KEY} else known.pop() if len(known) == 1 else OWN
 
@@ -78,10 +78,14 @@ class Tables:
 
     def entry(self, array: Any, index: Any) -> Traced:
         """The entry of an array at traced positions, or a row of it where some are missing."""
-        positions = tuple(_position(part) for part in (index if isinstance(index, tuple) else (index,)))
+        positions = tuple(
+            _position(part) for part in (index if isinstance(index, tuple) else (index,))
+        )
         table = self._table(array)
         if len(positions) > table.values.ndim:
-            raise TraceError(f"takes {len(positions)} positions of a table of {table.values.ndim} axes")
+            raise TraceError(
+                f"takes {len(positions)} positions of a table of {table.values.ndim} axes"
+            )
         if len(positions) < table.values.ndim:
             return Row(self, array, positions)
         key = (table.name, positions)
@@ -102,10 +106,18 @@ class Tables:
         return self.found[key]
 
     def _name(self, key: tuple[Any, ...], array: Any) -> str:
-        base = getattr(array, "_base", None) if hasattr(array, "_base") else getattr(array, "base", None)
+        base = (
+            getattr(array, "_base", None)
+            if hasattr(array, "_base")
+            else getattr(array, "base", None)
+        )
         name = self.names.get(key) or (self.names.get(placed(base)) if base is not None else None)
         name = (name or "table").strip("_") or "table"
-        taken = {*RESERVED, *(p.name for p in self.parameters), *(t.name for t in self.found.values())}
+        taken = {
+            *RESERVED,
+            *(p.name for p in self.parameters),
+            *(t.name for t in self.found.values()),
+        }
         wanted = [name, *(f"{name}_{number}" for number in range(1, len(taken) + 2))]
         return next(each for each in wanted if each not in taken)
 
@@ -207,9 +219,7 @@ def _position(part: Any) -> Expr:
     return found
 
 
-def _at(
-    place: Place, position: Expr, parameters: Iterable[Parameter]
-) -> Predicate:
+def _at(place: Place, position: Expr, parameters: Iterable[Parameter]) -> Predicate:
     """The predicate that a place stands at a position; one below 0 counts from the end."""
     here = as_expr(place)
     found = compared("==", here, position)

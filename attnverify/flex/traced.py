@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from attnverify.algebra.predicates import FALSE, Predicate
 from attnverify.algebra.terms import Expr
@@ -18,15 +18,16 @@ from attnverify.errors import TraceError
 from attnverify.flex.reasons import reason
 
 Rule = Callable[..., Any]
+F = TypeVar("F", bound=Rule)
 RULES: dict[str, Rule] = {}
 # Where look-ups into closed-over tables go while a function is traced.
 LOOK_UPS: ContextVar[Rule] = ContextVar("LOOK_UPS")
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[F], F]:
     """Enter a function into RULES under the names that torch, NumPy and Python have for it."""
 
-    def entered(function: Rule) -> Rule:
+    def entered(function: F) -> F:
         RULES.update(dict.fromkeys(names, function))
         return function
 
@@ -47,7 +48,7 @@ def called(name: str, *args: Any, **kwargs: Any) -> Any:
     return known(*args, **kwargs)
 
 
-def _method_called(name: str, method: bool, args: Any, kwargs: Any) -> Any:
+def _torch_called(name: str, args: Any, kwargs: Any, *, method: bool) -> Any:
     """A call of torch's; `x.where(condition, other)` has its condition second."""
     if method and name == "where" and len(args) == 3:
         args = (args[1], args[0], args[2])
@@ -118,7 +119,9 @@ class Traced:
         "(a <= x) & (x <= b) instead of a <= x <= b",
     )
     __int__ = _refused(_NUMBER, "leave out int(...): positions are whole numbers already")
-    __float__ = _refused(_NUMBER, "use torch's function instead of math's, and leave out float(...)")
+    __float__ = _refused(
+        _NUMBER, "use torch's function instead of math's, and leave out float(...)"
+    )
     __complex__ = _refused(_NUMBER)
     __index__ = _refused("uses a traced value as a whole number of Python's", _LOOK_UP)
     __hash__ = _refused("looks a traced value up in a dictionary or a set", _LOOK_UP)
@@ -136,7 +139,7 @@ class Traced:
         cls, function: Any, _types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         method = type(function).__name__ == "method_descriptor"
-        return _method_called(function.__name__, method, args, kwargs or {})
+        return _torch_called(function.__name__, args, kwargs or {}, method=method)
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         return called(function.__name__, *args, **kwargs)
@@ -150,7 +153,7 @@ class Traced:
             raise AttributeError(name)
         if name in ATTRIBUTES:
             return ATTRIBUTES[name](self)
-        return lambda *args, **kwargs: _method_called(name, True, (self, *args), kwargs)
+        return lambda *args, **kwargs: _torch_called(name, (self, *args), kwargs, method=True)
 
     def __repr__(self) -> str:
         return f"<a traced {type(self).__name__.lower()}>"

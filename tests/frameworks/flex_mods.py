@@ -283,7 +283,9 @@ def relative_position(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
 
 def relative_table() -> Mods:
     """A learned bias per head and distance (Shaw et al. 2018; Liu et al. 2021)."""
-    bias = torch.randn(H, 2 * N - 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    bias = torch.randn(
+        H, 2 * N - 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
 
     def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
         return s + bias[h, q_idx - kv_idx + N - 1]

@@ -172,5 +172,3 @@ for _name, _of in {
 @rule("clone", "contiguous", "cpu", "cuda", "squeeze", "as_tensor", "asarray", "positive")
 def _same(value: Any) -> Any:
     return value
-
-

@@ -50,7 +50,5 @@ def _ones_like(like: Any, *, dtype: Any = None, **_: Any) -> Number | Truth:
 
 
 @rule("full_like")
-def _full_like(
-    like: Any, fill_value: Any, *, dtype: Any = None, **_: Any
-) -> Number | Truth:
+def _full_like(like: Any, fill_value: Any, *, dtype: Any = None, **_: Any) -> Number | Truth:
     return _made(fill_value, (), dtype, like)

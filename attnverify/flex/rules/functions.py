@@ -11,7 +11,6 @@ from attnverify.flex.signs import is_not_negative, is_positive
 from attnverify.flex.traced import Number, called, rule
 from attnverify.flex.values import finite, number
 
-
 for _name, _primitive in {
     "exp": "exp", "tanh": "tanh", "sin": "sin", "cos": "cos", "erf": "erf", "relu": "relu",
     "sigmoid": "logistic", "expit": "logistic", "sign": "sign", "sgn": "sign",
@@ -70,8 +69,6 @@ def _reciprocal(value: Any) -> Any:
     return called("div", 1, value)
 
 
-
-
 @rule("maximum", "max", "fmax")
 def _maximum(left: Any, right: Any) -> Number:
     return Number(call("larger", finite(left), finite(right)))
@@ -96,5 +93,3 @@ def _clamp_min(value: Any, min: Any) -> Number:  # noqa: A002  torch's name
 @rule("clamp_max")
 def _clamp_max(value: Any, max: Any) -> Number:  # noqa: A002  torch's name
     return _minimum(value, max)
-
-

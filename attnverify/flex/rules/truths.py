@@ -33,8 +33,6 @@ for _names, _op in {
     rule(*_names)(_comparison(_op))
 
 
-
-
 @rule("where")
 def _where(condition: Any, value: Any, otherwise: Any) -> Number | Truth:
     where = truth(condition)
@@ -81,16 +79,6 @@ def _xor(left: Any, right: Any) -> Truth:
 # ---- Bits of whole numbers: a part of them is a whole part and a rest
 
 
-def _bitwise(logical: Callable[[Any, Any], Truth], on_numbers: Callable[[Expr, Expr], Expr]) -> Any:
-    def bitwise(left: Any, right: Any) -> Number | Truth:
-        if is_truth(left) and is_truth(right):
-            return logical(left, right)
-        x, y = finite(left), finite(right)
-        return Number(on_numbers(x, y))
-
-    return bitwise
-
-
 def _shared_bits(x: Expr, y: Expr) -> Expr:
     """The bits that a whole number shares with a known one of at least 0."""
     known = y if _known(y) else x
@@ -110,20 +98,24 @@ def _known(x: Expr) -> bool:
     return isinstance(x, Scalar) and bool(x.value.is_Integer) and bool(x.value.is_nonnegative)
 
 
-for _names, _logical, _factor in (
-    (("bitwise_and", "and", "iand"), _and, 0),
-    (("bitwise_or", "or", "ior"), _or, 1),
-    (("bitwise_xor", "xor", "ixor"), _xor, 2),
-):
-    # x | y = x + y - (x & y), x ^ y = x + y - 2 (x & y)
-    rule(*_names)(
-        _bitwise(
-            _logical,
-            lambda x, y, factor=_factor: (
-                add(x, y, mul(-factor, _shared_bits(x, y))) if factor else _shared_bits(x, y)
-            ),
-        )
-    )
+# x | y = x + y - (x & y), x ^ y = x + y - 2 (x & y)
+_BITS = {"and": (_and, 0, 1), "or": (_or, 1, -1), "xor": (_xor, 1, -2)}
+
+
+def _bits(name: str) -> Callable[[Any, Any], Number | Truth]:
+    logical, whole, shared = _BITS[name]
+
+    def bitwise(left: Any, right: Any) -> Number | Truth:
+        if is_truth(left) and is_truth(right):
+            return logical(left, right)
+        x, y = finite(left), finite(right)
+        return Number(add(mul(whole, add(x, y)), mul(shared, _shared_bits(x, y))))
+
+    return bitwise
+
+
+for _name in _BITS:
+    rule(f"bitwise_{_name}", _name, f"i{_name}")(_bits(_name))
 
 
 @rule("bitwise_not", "invert")
