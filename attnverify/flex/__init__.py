@@ -129,7 +129,7 @@ def _announced(found: Modified) -> dict[str, str]:
 def _named(*mods: Mod | None) -> str:
     """The names of the functions, joined; flex where none has one."""
     names = [getattr(mod, "__name__", "") for mod in mods]
-    return "_".join(n for n in names if n.isidentifier() and n != "lambda") or "flex"
+    return "_".join(n for n in names if n.isidentifier()) or "flex"
 
 
 def _described(*mods: Mod | None) -> str:

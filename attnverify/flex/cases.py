@@ -100,18 +100,20 @@ def _decided(op: str, left: Expr, right: Expr) -> Predicate:
     """A comparison, decided where the sign of a difference of positions is known."""
     if isinstance(left, Scalar) and isinstance(right, Scalar):
         difference = sympy.expand(left.value - right.value)
-        for sign, known in _signs(difference):
-            if known:
-                return TRUE if op in sign else FALSE
+        for known, true, false in _signs(difference):
+            if known and op in (*true, *false):
+                return TRUE if op in true else FALSE
     return Compare(op, left, right)
 
 
-def _signs(value: sympy.Expr) -> tuple[tuple[tuple[str, ...], bool | None], ...]:
-    """Which comparisons with 0 hold of a value that is above, below or at it."""
+def _signs(value: sympy.Expr) -> tuple[tuple[bool | None, tuple[str, ...], tuple[str, ...]], ...]:
+    """What is known of a value's sign, and which comparisons with 0 are true and false for it."""
     return (
-        ((">", ">=", "!="), value.is_positive),
-        (("<", "<=", "!="), value.is_negative),
-        (("==", "<=", ">="), value.is_zero),
+        (value.is_positive, (">", ">=", "!="), ("<", "<=", "==")),
+        (value.is_negative, ("<", "<=", "!="), (">", ">=", "==")),
+        (value.is_zero, ("==", "<=", ">="), ("<", ">", "!=")),
+        (value.is_nonnegative, (">=",), ("<",)),
+        (value.is_nonpositive, ("<=",), (">",)),
     )
 
 

@@ -38,7 +38,8 @@ from attnverify.flex.signs import is_whole
 from attnverify.flex.traced import Number, Traced, Truth
 from attnverify.flex.values import finite, plain
 
-RESERVED = ("Q", "K", "V", "S", "A", "O", "L", "R")
+# Names that the equations and a compiled oracle take for themselves.
+RESERVED = ("Q", "K", "V", "S", "A", "O", "L", "R", "sizes")
 KINDS = {"b": "bool", "i": "int", "u": "int", "f": "real"}
 # Where an axis of a table is read: one of these, or at a place of its own.
 BATCH, HEAD, QUERY, KEY, OWN = "batch", "head", "query", "key", "own"
@@ -112,7 +113,8 @@ class Tables:
             else getattr(array, "base", None)
         )
         name = self.names.get(key) or (self.names.get(placed(base)) if base is not None else None)
-        name = (name or "table").strip("_") or "table"
+        name = (name or "").strip("_")
+        name = name if name.isidentifier() else "table"
         taken = {
             *RESERVED,
             *(p.name for p in self.parameters),

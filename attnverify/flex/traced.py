@@ -8,14 +8,18 @@ with the value itself (a truth value, a whole number, a length) is refused.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
+
+import numpy as np
 
 from attnverify.algebra.predicates import FALSE, Predicate
 from attnverify.algebra.terms import Expr
 from attnverify.errors import TraceError
 from attnverify.flex.reasons import reason
+from attnverify.flex.signs import is_whole
 
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Rule)
@@ -36,6 +40,8 @@ def rule(*names: str) -> Callable[[F], F]:
 
 def called(name: str, *args: Any, **kwargs: Any) -> Any:
     """What the rule of a name makes of its arguments; TraceError where there is none."""
+    if kwargs.get("out") is not None:
+        raise TraceError(f"calls {name} with out=, which writes into a tensor")
     bare = name.removeprefix("__").removesuffix("__")
     known = RULES.get(name) or RULES.get(bare)
     if known is None:
@@ -164,8 +170,17 @@ def _entry(table: Any, index: Any) -> Any:
     return LOOK_UPS.get()(table, index)
 
 
-# What a tensor without axes knows of itself, by name.
-ATTRIBUTES: dict[str, Callable[[Any], Any]] = {"ndim": lambda _: 0, "shape": lambda _: ()}
+def _torch() -> Any:
+    """The torch that the user's function has loaded, if any: it is not loaded here."""
+    return sys.modules.get("torch")
+
+
+def _type(value: Any) -> Any:
+    """The type that a value has in torch, or in NumPy where there is no torch."""
+    home = _torch() or np
+    if isinstance(value, Truth):
+        return home.bool if home is not np else np.bool_
+    return home.int64 if isinstance(value, Number) and is_whole(value.expr) else home.float32
 
 
 class Number(Traced):
@@ -184,3 +199,12 @@ class Truth(Traced):
 
     def __init__(self, holds: Predicate) -> None:
         self.holds = holds
+
+
+# What a tensor without axes knows of itself, by name.
+ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
+    "ndim": lambda _: 0,
+    "shape": lambda _: (),
+    "device": lambda _: _torch().device("cpu") if _torch() else "cpu",
+    "dtype": _type,
+}

@@ -1,8 +1,4 @@
-"""FlexAttention masks and score modifications, each written from its definition.
-
-Each maker returns the keyword arguments of `from_flex`; the sizes beside it are those at which its
-tables can be read.
-"""
+"""FlexAttention's masks and modifications of scores, and at which sizes their tables are read."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch.nn.attention.flex_attention import and_masks, noop_mask, or_masks
+from torch.nn.attention.flex_attention import and_masks, noop_mask
 
-Mods = dict[str, Any]
-B, H, N = 2, 4, 12
+from tests.frameworks import flex_masks as mask
+from tests.frameworks import flex_scores as score
+from tests.frameworks.flex_masks import H, Mods, N
 
 
 @dataclass(frozen=True)
@@ -30,363 +26,6 @@ class Case:
     tolerance: float = 1e-9
 
 
-def causal(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return q_idx >= kv_idx
-
-
-def sliding(window: int) -> Any:
-    return lambda _b, _h, q_idx, kv_idx: (q_idx - kv_idx < window) & (q_idx >= kv_idx)
-
-
-def two_sided(window: int) -> Any:
-    return lambda _b, _h, q_idx, kv_idx: torch.abs(q_idx - kv_idx) <= window
-
-
-def prefix_lm(length: int) -> Any:
-    return or_masks(causal, lambda _b, _h, _q, kv_idx: kv_idx < length)
-
-
-def prefix_per_batch() -> Mods:
-    prefix_length = torch.tensor([3, 5], dtype=torch.int32)
-
-    def mask(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return (kv_idx < prefix_length[b]) | (kv_idx <= q_idx)
-
-    return {"mask_mod": mask}
-
-
-DOCUMENTS = torch.tensor([[0] * 4 + [1] * 5 + [2] * 3, [0] * 7 + [1] * 5])
-
-
-def same_document(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return DOCUMENTS[b, q_idx] == DOCUMENTS[b, kv_idx]
-
-
-def packed_documents() -> Mods:
-    document_id = DOCUMENTS[0]
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return document_id[q_idx] == document_id[kv_idx]
-
-    return {"mask_mod": and_masks(mask, causal)}
-
-
-def jagged() -> Mods:
-    """Documents, each with a window that counts positions from its own start."""
-    document_id, offsets = DOCUMENTS[0].int(), torch.tensor([0, 4, 9, 12])
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        document = document_id[q_idx]
-        q_here = q_idx - offsets[document]
-        kv_here = kv_idx - offsets[document_id[kv_idx]]
-        return (document == document_id[kv_idx]) & (q_here >= kv_here) & (q_here - kv_here <= 2)
-
-    return {"mask_mod": mask}
-
-
-def within_offsets() -> Mods:
-    """Jagged sequences told by their offsets alone."""
-    offsets = torch.tensor([0, 4, 9])
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        starts = [(q_idx >= offsets[n]) == (kv_idx >= offsets[n]) for n in range(3)]
-        return functools.reduce(lambda x, y: x & y, starts)
-
-    return {"mask_mod": mask}
-
-
-def padded() -> Mods:
-    lengths = torch.tensor([5, 12])
-
-    def mask(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return (q_idx < lengths[b]) & (kv_idx < lengths[b])
-
-    return {"mask_mod": mask}
-
-
-def decode_offset() -> Mods:
-    """Causal where query 0 stands at a position of the cache that a tensor gives."""
-    offset = torch.tensor([7, 3])
-
-    def mask(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return q_idx + offset[b] >= kv_idx
-
-    return {"mask_mod": mask}
-
-
-def fixed_offset() -> Mods:
-    """The same with one offset, a tensor without axes."""
-    offset = torch.tensor(8)
-    return {"mask_mod": lambda _b, _h, q_idx, kv_idx: q_idx + offset >= kv_idx}
-
-
-def dilated() -> Mods:
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        distance = torch.abs(q_idx - kv_idx)
-        return (distance <= 6) & (distance % 2 == 0)
-
-    return {"mask_mod": mask}
-
-
-def dilated_causal() -> Mods:
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        distance = q_idx - kv_idx
-        return (distance >= 0) & (distance % 3 == 0)
-
-    return {"mask_mod": mask}
-
-
-def longformer() -> Mods:
-    """A window, and tokens that see and are seen by all."""
-    is_global = torch.zeros(N, dtype=torch.bool)
-    is_global[[0, 5]] = True
-
-    def everywhere(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return is_global[q_idx] | is_global[kv_idx]
-
-    return {"mask_mod": or_masks(two_sided(2), everywhere)}
-
-
-def big_bird() -> Mods:
-    """Blocks near each other, the first block, and blocks drawn beforehand."""
-    drawn = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) < 0.3
-    size = 3
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        q_block, kv_block = q_idx // size, kv_idx // size
-        near = (q_block - kv_block).abs() <= 1
-        return near | (q_block == 0) | (kv_block == 0) | drawn[q_block, kv_block]
-
-    return {"mask_mod": mask}
-
-
-def in_blocks(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return q_idx // 4 == kv_idx // 4
-
-
-def block_causal(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return torch.div(q_idx, 4, rounding_mode="floor") >= kv_idx // 4
-
-
-def checkerboard(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return (q_idx + kv_idx) % 2 == 0
-
-
-def checkerboard_of_scores() -> Mods:
-    def score(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        s = torch.where(torch.abs(kv_idx - q_idx) % 2 == 1, s * 0.5, s)
-        return torch.where(torch.abs(kv_idx - q_idx) % 2 == 0, s * 2.0, s)
-
-    return {"score_mod": score}
-
-
-def neighbourhood(width: int, kernel: int) -> Any:
-    """Keys in a square around the query on a canvas, the square kept within it."""
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        q_x, q_y = q_idx // width, q_idx % width
-        kv_x, kv_y = kv_idx // width, kv_idx % width
-        half = kernel // 2
-        x = q_x.clamp(half, N // width - 1 - half)
-        y = q_y.clamp(half, width - 1 - half)
-        return ((x - kv_x).abs() <= half) & ((y - kv_y).abs() <= half)
-
-    return mask
-
-
-def tiled_neighbourhood(width: int, tile: int, kernel: int) -> Any:
-    """The same where positions run through one tile of the canvas after another."""
-
-    def place(position: Any) -> Any:
-        across = width // tile
-        n, inside = position // (tile * tile), position % (tile * tile)
-        return n // across * tile + inside // tile, n % across * tile + inside % tile
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        (q_x, q_y), (kv_x, kv_y) = place(q_idx), place(kv_idx)
-        return ((q_x - kv_x).abs() <= kernel // 2) & ((q_y - kv_y).abs() <= kernel // 2)
-
-    return mask
-
-
-def morton_neighbourhood(bits: int, kernel: int) -> Any:
-    """The same along the Morton curve: bits of a position are those of its row and column."""
-
-    def place(position: Any) -> Any:
-        x = sum(((position >> (2 * k)) & 1) << k for k in range(bits))
-        y = sum(((position >> (2 * k + 1)) & 1) << k for k in range(bits))
-        return x, y
-
-    def mask(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        (q_x, q_y), (kv_x, kv_y) = place(q_idx), place(kv_idx)
-        return ((q_x - kv_x).abs() <= kernel // 2) & ((q_y - kv_y).abs() <= kernel // 2)
-
-    return mask
-
-
-def by_head(_b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    """Half of the heads look back, the others look near."""
-    return torch.where(h < 2, q_idx >= kv_idx, (q_idx - kv_idx).abs() <= 2)
-
-
-def windows_of_heads() -> Mods:
-    windows = torch.tensor([1, 2, 4, 8])
-
-    def mask(_b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return (q_idx - kv_idx <= windows[h]) & (kv_idx <= q_idx)
-
-    return {"mask_mod": mask}
-
-
-def transfusion() -> Mods:
-    """Text is causal; an image sees all of itself (Zhou et al. 2024)."""
-    starts, lengths = torch.tensor([2, 4]), torch.tensor([3, 5])
-
-    def image(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        low, high = starts[b], starts[b] + lengths[b]
-        return (q_idx >= low) & (q_idx < high) & (kv_idx >= low) & (kv_idx < high)
-
-    return {"mask_mod": or_masks(causal, image)}
-
-
-def streaming() -> Mods:
-    """The first tokens, and a window (Xiao et al. 2024)."""
-    sinks = 2
-
-    def first(_b: Any, _h: Any, _q: Any, kv_idx: Any) -> Any:
-        return kv_idx < sinks
-
-    return {"mask_mod": and_masks(causal, or_masks(first, sliding(3)))}
-
-
-def alibi() -> Mods:
-    """Slopes 2^(-8 (h + 1) / H) (Press et al. 2022)."""
-
-    def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return s + torch.exp2(-((h + 1) * 8.0 / H)) * (kv_idx - q_idx)
-
-    return {"score_mod": score, "mask_mod": causal}
-
-
-def alibi_of_a_table() -> Mods:
-    slopes = torch.tensor([0.5, 0.25, 0.125, 0.0625], dtype=torch.float64)
-
-    def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return s - slopes[h] * (q_idx - kv_idx).abs()
-
-    return {"score_mod": score}
-
-
-def relative_position(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return s + (q_idx - kv_idx)
-
-
-def relative_table() -> Mods:
-    """A learned bias per head and distance (Shaw et al. 2018; Liu et al. 2021)."""
-    bias = torch.randn(
-        H, 2 * N - 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-
-    def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return s + bias[h, q_idx - kv_idx + N - 1]
-
-    return {"score_mod": score}
-
-
-def clipped_table() -> Mods:
-    """A learned bias whose far distances share an entry."""
-    reach = 3
-    table = torch.randn(2 * reach + 1, H, dtype=torch.float64)
-
-    def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        bucket = torch.clamp(kv_idx - q_idx, -reach, reach) + reach
-        return s + table[bucket, h]
-
-    return {"score_mod": score}
-
-
-def full_bias() -> Mods:
-    bias = torch.randn(B, H, N, N, dtype=torch.float64)
-    return {"score_mod": lambda s, b, h, q_idx, kv_idx: s + bias[b, h, q_idx, kv_idx]}
-
-
-def canvas_bias() -> Mods:
-    """A learned bias per row and column distance on a canvas of 4 columns."""
-    rows = torch.randn(H, 5, dtype=torch.float64)
-    columns = torch.randn(H, 7, dtype=torch.float64)
-
-    def score(s: Any, _b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        x = q_idx // 4 - kv_idx // 4 + 2
-        y = q_idx % 4 - kv_idx % 4 + 3
-        return s + rows[h, x] + columns[h][y]
-
-    return {"score_mod": score}
-
-
-def softcap(cap: float) -> Any:
-    return lambda s, _b, _h, _q, _k: cap * torch.tanh(s / cap)
-
-
-def alibi_capped() -> Mods:
-    inner = alibi()["score_mod"]
-    return {"score_mod": lambda s, *at: softcap(2.0)(inner(s, *at), *at), "mask_mod": causal}
-
-
-def doubled_after(s: Any, _b: Any, _h: Any, q_idx: Any, _k: Any) -> Any:
-    return torch.where(q_idx >= 6, s * 2, s)
-
-
-def decaying() -> Mods:
-    rate = 0.25
-
-    def score(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return s * torch.exp(-rate * torch.abs(q_idx - kv_idx))
-
-    return {"score_mod": score}
-
-
-def log_distance(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return s - torch.log1p((q_idx - kv_idx).abs())
-
-
-def hidden_by_score(s: Any, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-    return torch.where(q_idx > kv_idx, s, -float("inf"))
-
-
-def above_threshold(s: Any, _b: Any, _h: Any, _q: Any, _k: Any) -> Any:
-    return torch.where(s > 0.1, s, float("-inf"))
-
-
-def temperatures() -> Mods:
-    temperature = torch.tensor([1.0, 2.0, 0.5, 1.5], dtype=torch.float64)
-    return {"score_mod": lambda s, _b, h, _q, _k: s / temperature[h]}
-
-
-class Window:
-    """A callable object with a number of its own."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def __call__(self, _b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        return (q_idx >= kv_idx) & (q_idx - kv_idx <= self.left)
-
-
-def of_keywords(_b: Any, _h: Any, q_idx: Any, kv_idx: Any, *, left: int, right: int) -> Any:
-    return (kv_idx >= q_idx - left) & (kv_idx <= q_idx + right)
-
-
-def paged() -> Mods:
-    """Keys lie in pages: a table says which block of the sequence a page holds."""
-    block = torch.tensor([[2, 0, 1], [1, 2, 0]])
-
-    def mask(b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
-        logical = block[b, kv_idx // 4] * 4 + kv_idx % 4
-        return q_idx >= logical
-
-    return {"mask_mod": mask}
-
-
 def masks(mod: Any) -> Callable[[], Mods]:
     return lambda: {"mask_mod": mod}
 
@@ -397,58 +36,62 @@ def scores(mod: Any) -> Callable[[], Mods]:
 
 CASES: dict[str, Case] = {
     "noop": Case(masks(noop_mask)),
-    "causal": Case(masks(causal)),
-    "causal, queries fewer than keys": Case(masks(causal), queries=5),
-    "sliding window": Case(masks(sliding(4))),
-    "two-sided window": Case(masks(two_sided(3))),
-    "prefix": Case(masks(prefix_lm(5))),
-    "prefix of each batch entry": Case(prefix_per_batch),
-    "documents": Case(masks(same_document)),
-    "documents, causal": Case(masks(and_masks(causal, same_document))),
-    "one packed sequence": Case(packed_documents),
-    "jagged": Case(jagged),
-    "jagged by offsets alone": Case(within_offsets),
-    "padded": Case(padded),
-    "decode with offsets": Case(decode_offset, queries=3),
-    "decode with one offset": Case(fixed_offset, queries=3),
-    "dilated": Case(dilated),
-    "dilated, causal": Case(dilated_causal),
-    "window and global tokens": Case(longformer),
-    "blocks, near, first and drawn": Case(big_bird),
-    "within blocks": Case(masks(in_blocks)),
-    "causal between blocks": Case(masks(block_causal)),
-    "checkerboard": Case(masks(checkerboard)),
-    "checkerboard of scores": Case(checkerboard_of_scores),
-    "neighbourhood on a canvas": Case(masks(neighbourhood(4, 3))),
-    "neighbourhood in tiles": Case(masks(tiled_neighbourhood(4, 2, 3)), queries=16, keys=16),
+    "causal": Case(masks(mask.causal)),
+    "causal, queries fewer than keys": Case(masks(mask.causal), queries=5),
+    "sliding window": Case(masks(mask.sliding(4))),
+    "two-sided window": Case(masks(mask.two_sided(3))),
+    "prefix": Case(masks(mask.prefix_lm(5))),
+    "prefix of each batch entry": Case(mask.prefix_per_batch),
+    "documents": Case(masks(mask.same_document)),
+    "documents, causal": Case(masks(and_masks(mask.causal, mask.same_document))),
+    "one packed sequence": Case(mask.packed_documents),
+    "jagged": Case(mask.jagged),
+    "jagged by offsets alone": Case(mask.within_offsets),
+    "padded": Case(mask.padded),
+    "decode with offsets": Case(mask.decode_offset, queries=3),
+    "decode with one offset": Case(mask.fixed_offset, queries=3),
+    "dilated": Case(mask.dilated),
+    "dilated, causal": Case(mask.dilated_causal),
+    "window and global tokens": Case(mask.longformer),
+    "blocks, near, first and drawn": Case(mask.big_bird),
+    "within blocks": Case(masks(mask.in_blocks)),
+    "causal between blocks": Case(masks(mask.block_causal)),
+    "checkerboard": Case(masks(mask.checkerboard)),
+    "checkerboard of scores": Case(score.checkerboard_of_scores),
+    "neighbourhood on a canvas": Case(masks(mask.neighbourhood(4, 3))),
+    "neighbourhood in tiles": Case(masks(mask.tiled_neighbourhood(4, 2, 3)), queries=16, keys=16),
     "neighbourhood along the Morton curve": Case(
-        masks(morton_neighbourhood(2, 3)), queries=16, keys=16
+        masks(mask.morton_neighbourhood(2, 3)), queries=16, keys=16
     ),
-    "another mask for each half of the heads": Case(masks(by_head)),
-    "a window for each head": Case(windows_of_heads),
-    "images in text": Case(transfusion),
-    "first tokens and a window": Case(streaming),
-    "a callable object": Case(masks(Window(3))),
-    "a partial": Case(masks(functools.partial(of_keywords, left=2, right=1))),
-    "pages": Case(paged),
-    "ALiBi": Case(alibi),
-    "ALiBi of a table, two-sided": Case(alibi_of_a_table),
-    "ALiBi, grouped heads": Case(alibi, key_heads=2),
-    "relative position": Case(scores(relative_position)),
-    "relative bias of a table": Case(relative_table),
-    "relative bias, clipped": Case(clipped_table),
-    "bias of every pair": Case(full_bias),
-    "bias on a canvas": Case(canvas_bias),
-    "softcap": Case(scores(softcap(3.0))),
-    "ALiBi, capped": Case(alibi_capped),
-    "doubled after a position": Case(scores(doubled_after)),
-    "decay with distance": Case(decaying, tolerance=1e-6),
-    "logarithm of the distance": Case(scores(log_distance), tolerance=1e-6),
-    "hidden by minus infinity, first row empty": Case(scores(hidden_by_score)),
-    "hidden below a threshold": Case(scores(above_threshold)),
-    "a temperature for each head": Case(temperatures),
-    "grouped heads": Case(windows_of_heads, key_heads=2),
+    "another mask for each half of the heads": Case(masks(mask.by_head)),
+    "a window for each head": Case(mask.windows_of_heads),
+    "images in text": Case(mask.transfusion),
+    "first tokens and a window": Case(mask.streaming),
+    "a callable object": Case(masks(mask.Window(3))),
+    "a partial": Case(masks(functools.partial(mask.of_keywords, left=2, right=1))),
+    "pages": Case(mask.paged),
+    "ALiBi": Case(score.alibi),
+    "ALiBi of a table, two-sided": Case(score.alibi_of_a_table),
+    "ALiBi, grouped heads": Case(score.alibi, key_heads=2),
+    "relative position": Case(scores(score.relative_position)),
+    "relative bias of a table": Case(score.relative_table),
+    "relative bias, clipped": Case(score.clipped_table),
+    "bias of every pair": Case(score.full_bias),
+    "bias on a canvas": Case(score.canvas_bias),
+    "softcap": Case(scores(score.softcap(3.0))),
+    "ALiBi, capped": Case(score.alibi_capped),
+    "doubled after a position": Case(scores(score.doubled_after)),
+    "decay with distance": Case(score.decaying, tolerance=1e-6),
+    "logarithm of the distance": Case(scores(score.log_distance), tolerance=1e-6),
+    "hidden by minus infinity, first row empty": Case(scores(score.hidden_by_score)),
+    "types and devices of the values": Case(scores(score.of_its_own_type)),
+    "hidden below a threshold": Case(scores(score.above_threshold)),
+    "a temperature for each head": Case(score.temperatures),
+    "grouped heads": Case(mask.windows_of_heads, key_heads=2),
     "cap and window": Case(
-        lambda: {"score_mod": softcap(2.0), "mask_mod": and_masks(causal, two_sided(4))}
+        lambda: {
+            "score_mod": score.softcap(2.0),
+            "mask_mod": and_masks(mask.causal, mask.two_sided(4)),
+        }
     ),
 }
