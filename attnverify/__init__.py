@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from attnverify.audit import audit
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.flex import from_flex
     from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
     from attnverify.identify import identify
@@ -35,6 +36,7 @@ _HOMES = {
     "check": "attnverify.check",
     "compile": "attnverify.compile",
     "flow": "attnverify.flow.report",
+    "from_flex": "attnverify.flex",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
     "audit": "attnverify.audit",
@@ -59,6 +61,7 @@ __all__ = [
     "check",
     "compile",
     "flow",
+    "from_flex",
     "ghostwrite",
     "gradient",
     "identify",

@@ -4,6 +4,7 @@ AttnverifyError
 ├── SpecError                 a spec is not well formed
 │   └── UnknownPrimitiveError a node has no rule for what is asked of it
 ├── LoadError                 a spec file or a spec's name does not load
+├── TraceError                a Python function cannot be traced into a spec
 ├── ParameterError            a parameter or setting is unknown, missing or out of its domain
 ├── ShapeError                arrays do not fit the spec
 ├── SubjectError              the judged function could not be run as told
@@ -68,6 +69,10 @@ class UnknownPrimitiveError(SpecError):
 
 class LoadError(AttnverifyError):
     """A spec file or a spec's name does not load."""
+
+
+class TraceError(AttnverifyError):
+    """A Python function cannot be traced into a spec; the message names the line and says why."""
 
 
 class ParameterError(AttnverifyError):

@@ -29,6 +29,7 @@ FACE = {
     "check",
     "compile",
     "flow",
+    "from_flex",
     "ghostwrite",
     "gradient",
     "audit",

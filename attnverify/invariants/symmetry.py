@@ -6,17 +6,17 @@ from fractions import Fraction
 
 from attnverify.algebra.predicates import Compare
 from attnverify.algebra.rewrite import walk
+from attnverify.algebra.scalars import counted as numbered
+from attnverify.algebra.scalars import scalars
 from attnverify.algebra.terms import (
     Entry,
     Parameter,
-    Scalar,
     Tensor,
     Total,
     add,
     as_expr,
     indicator,
     mul,
-    symbol_index,
 )
 from attnverify.invariants.roles import SEQUENCES, Roles
 from attnverify.statement import Relabel, Statement, beside, with_input
@@ -90,14 +90,8 @@ def mixed(roles: Roles, axis: str) -> bool:
 
 def counted(roles: Roles, axis: str) -> bool:
     """Whether an index's own number on an axis enters, as the number of a head does in slopes."""
-    found = (
-        symbol_index(symbol)
-        for expr in roles.spec.expressions()
-        for node in walk(expr)
-        if isinstance(node, Scalar)
-        for symbol in node.value.free_symbols
-    )
-    return any(index is not None and index.axis.name == axis for index in found)
+    found = (index for expr in roles.spec.expressions() for index in numbered(scalars(expr)))
+    return any(index.axis.name == axis for index in found)
 
 
 def later_changes(roles: Roles, entry: Entry) -> Statement:
