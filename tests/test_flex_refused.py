@@ -123,6 +123,14 @@ def raises(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
     raise KeyError("window")
 
 
+def catches(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
+    try:
+        first = bool(q_idx == 0)
+    except AttnverifyError:
+        first = False
+    return (kv_idx <= q_idx) | first
+
+
 def misspells(_b: Any, _h: Any, q_idx: Any, kv_idx: Any) -> Any:
     return q_idx.greater_than(kv_idx)
 
@@ -154,6 +162,7 @@ REFUSED: dict[Callable[..., Any], tuple[str, str]] = {
     caps_minus_infinity: ("return np.tanh", "minus infinity"),
     root: ("return score**0.5", "a root of what may be negative"),
     raises: ('raise KeyError("window")', "raises KeyError"),
+    catches: ("def catches", "catches the error where it asks Python for the truth value"),
     misspells: ("q_idx.greater_than(kv_idx)", "calls greater_than, which is not traced"),
 }
 

@@ -58,7 +58,7 @@ class Modifications:
         score, keep = Number(raw_score(site)), as_predicate(TRUE)
         places = [Number(as_expr(p)) for p in (site.b, site.query_head[0], site.i, site.j)]
         mods = self.score_mod, self.mask_mod
-        score_mod, mask_mod = (mod and copies.of("mod", mod) for mod in mods)
+        score_mod, mask_mod = (None if mod is None else copies.of("mod", mod) for mod in mods)
         change.check()
         if score_mod is not None:
             _takes(self.score_mod, f"score, {ARGUMENTS}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from attnverify.errors import AttnverifyError, TraceError
-from attnverify.flex.traced import LOOK_UPS, Traced, called
+from attnverify.flex.traced import LOOK_UPS, REFUSALS, Traced, called
 
 HERE = str(Path(__file__).parent)
 # Frames below these folders are no line of the user's.
@@ -44,13 +44,18 @@ def array_view(value: Any) -> Any:
 
 def run(function: Callable[..., Any], look_up: Callable[..., Any], *arguments: Traced) -> Any:
     """What a function returns for traced arguments; TraceError with the line where it cannot."""
-    token = LOOK_UPS.set(look_up)
+    refusals: list[TraceError] = []
+    tokens = LOOK_UPS.set(look_up), REFUSALS.set(refusals)
     try:
-        return function(*arguments)
+        found = function(*arguments)
     except Exception as error:  # noqa: BLE001  whatever the user's function raises is told by its line
         raise _told(error, function) from None
     finally:
-        LOOK_UPS.reset(token)
+        LOOK_UPS.reset(tokens[0])
+        REFUSALS.reset(tokens[1])
+    if refusals:
+        raise refused(function, f"catches the error where it {refusals[0].message}")
+    return found
 
 
 def refused(function: Any, what: str, hint: str = "") -> TraceError:

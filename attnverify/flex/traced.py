@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Rule)
 RULES: dict[str, Rule] = {}
 # Where look-ups into closed-over tables go while a function is traced.
 LOOK_UPS: ContextVar[Rule] = ContextVar("LOOK_UPS")
+# What was refused in the run so far: a function that catches the error is not traced by that.
+REFUSALS: ContextVar[list[TraceError]] = ContextVar("REFUSALS")
 
 
 def rule(*names: str) -> Callable[[F], F]:
@@ -40,6 +42,18 @@ def rule(*names: str) -> Callable[[F], F]:
 
 def called(name: str, *args: Any, **kwargs: Any) -> Any:
     """What the rule of a name makes of its arguments; TraceError where there is none."""
+    try:
+        return _ruled(name, args, kwargs)
+    except TraceError as error:
+        raise _kept(error) from None
+
+
+def _kept(error: TraceError) -> TraceError:
+    REFUSALS.get().append(error)
+    return error
+
+
+def _ruled(name: str, args: Any, kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         raise TraceError(f"calls {name} with out=, which writes into a tensor")
     bare = name.removeprefix("__").removesuffix("__")
@@ -65,7 +79,7 @@ def _refused(what: str, hint: str = "") -> Callable[..., NoReturn]:
     """A method of Python's that has no meaning for a value that differs from place to place."""
 
     def method(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise TraceError(what, hint=hint)
+        raise _kept(TraceError(what, hint=hint))
 
     return method
 
@@ -131,14 +145,17 @@ class Traced:
     __complex__ = _refused(_NUMBER)
     __index__ = _refused("uses a traced value as a whole number of Python's", _LOOK_UP)
     __hash__ = _refused("looks a traced value up in a dictionary or a set", _LOOK_UP)
-    __len__ = _refused("takes the length of a traced value")
     __iter__ = _refused("loops over a traced value")
     __array__ = _refused("turns a traced value into an array")
     __setitem__ = _refused("writes into a traced value", "write torch.where(...)")
     __round__ = __floor__ = __ceil__ = __trunc__ = _refused(_NUMBER, "use torch's function")
 
+    def __len__(self) -> int:
+        # torch asks every index for its length, and does without.
+        raise TraceError("takes the length of a traced value")
+
     def __getitem__(self, index: Any) -> Any:
-        raise TraceError("takes an entry of a traced value, which has no axes")
+        raise _kept(TraceError("takes an entry of a traced value, which has no axes"))
 
     @classmethod
     def __torch_function__(
