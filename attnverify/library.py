@@ -326,13 +326,14 @@ def resolve_subject(name: str) -> Callable[..., Any]:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SubjectError("no file at this path", found=str(path))
-    loader = importlib.util.spec_from_file_location(path.stem, path)
+    name = _module_name(path)
+    loader = importlib.util.spec_from_file_location(name, path)
     if loader is None or loader.loader is None:
         raise SubjectError("not a Python file", found=str(path))
     module = importlib.util.module_from_spec(loader)
     # A subject may import its neighbours and be found again by name, as when Python runs it.
     sys.path.insert(0, str(path.resolve().parent))
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[name] = module
     try:
         loader.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -342,6 +343,13 @@ def _import_file(path: Path) -> ModuleType:
     finally:
         sys.path.pop(0)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The file's stem, or its whole path where another module has the stem already."""
+    holder = sys.modules.get(path.stem)
+    taken = holder is not None and getattr(holder, "__file__", None) != str(path)
+    return str(path.resolve()) if taken else path.stem
 
 
 def _import_module(source: str) -> ModuleType:

@@ -312,9 +312,16 @@ def test_what_has_no_name_is_refused_in_words(fn: Callable[..., Any]) -> None:
 def test_names_are_those_that_another_process_finds(tmp_path: Path) -> None:
     assert named(hostile.right) == "tests.hostile:right"
     assert named("x.py:f") == "x.py:f"
-    (tmp_path / "mine.py").write_text("def f(q, k, v):\n    return v\n", encoding="utf-8")
-    fn = av.library.resolve_subject(f"{tmp_path}/mine.py:f")
-    assert named(fn) == f"{tmp_path.resolve()}/mine.py:f"
+
+
+def test_files_of_one_name_and_files_run_twice_are_told_apart(tmp_path: Path) -> None:
+    found = []
+    for folder in ("one", "another", "one"):
+        file = tmp_path / folder / "mine.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"def f(q, k, v):\n    return v, {folder!r}\n", encoding="utf-8")
+        found.append((av.library.resolve_subject(f"{file}:f"), f"{file.resolve()}:f"))
+    assert [named(fn) for fn, _ in found] == [name for _, name in found]
 
 
 SCRIPTS = {

@@ -189,9 +189,15 @@ def _attribute(fn: Callable[..., Any], module: object) -> str | None:
     target: Any = module
     for part in own.split("."):
         target = inspect.getattr_static(target, part, None)
-    if target is fn:
+    if target is fn or _loaded_again(target, fn):
         return str(own)
     return next((name for name, value in vars(module).items() if value is fn), None)
+
+
+def _loaded_again(target: Any, fn: Callable[..., Any]) -> bool:
+    """Whether both are one function of one file that this process has run more than once."""
+    ours, theirs = (getattr(each, "__code__", None) for each in (target, fn))
+    return ours is not None and ours == theirs and target.__qualname__ == fn.__qualname__
 
 
 def _source(module: Any, fn: Callable[..., Any]) -> str:
