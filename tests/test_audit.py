@@ -182,6 +182,7 @@ def run(folder: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow  # docs/audit.md runs the same command in every run
 def test_a_test_of_pytest_is_audited_from_the_command_line(tmp_path: Path) -> None:
     page = tmp_path / "audit.html"
     status, said = run(

@@ -94,6 +94,7 @@ def test_import_is_timed_in_another_process() -> None:
     assert 0 < imports.import_seconds("json") < 60
 
 
+@pytest.mark.slow
 def test_the_program_prints_tables_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,8 +85,11 @@ def test_right_code_is_inside_whichever_legal_form_it_has(
 GROWING = {"delta_rule", "gated_delta", "performer", "blocked_2d", "neighbourhood_2d"}
 
 
-# One disturbed run of these takes a second: states of a matrix each, and whole networks.
-LONG = {"gated_linear", "gated_delta", "seq2seq_attention"}
+# One disturbed run of these takes a second: states, tiles and grids, and whole networks.
+LONG = {
+    "gated_linear", "gated_delta", "delta_rule", "state_space_dual", "lstm", "seq2seq_attention",
+    "axial_2d", "online_softmax", "split_kv", "ring",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,17 @@ def elementwise(function: Callable[[Any], Expr]) -> Spec:
     return Spec("one", [x[i, j], w[j]], [let(y[i], total(function(w[j] * x[i, j]), over=j))], [y])
 
 
-@pytest.mark.parametrize("title", TITLES)
+# A draw of these has arrays of millions of entries, because every one of four axes is a product.
+LARGE = ("shifted_window_2d", "blocked_2d")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        pytest.param(title, marks=pytest.mark.slow if title.startswith(LARGE) else ())
+        for title in TITLES
+    ],
+)
 @pytest.mark.parametrize("order", [1, 2])
 def test_routes_agree_on_the_catalogue(title: str, order: int) -> None:
     for verdict in routes(MEMBERS[title], examples=4, order=order):

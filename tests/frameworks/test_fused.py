@@ -46,7 +46,7 @@ def judged(fn: Any, dtype: str, cases: int) -> Report:
     )
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_fused_kernel_fits_strict_and_eager_code_does_not(dtype: str) -> None:
     report = judged(windowed, dtype, 31).raise_if_refuted()
     assert {v.evidence["power"]["scale 0.3 %"] for v in report.comparisons} == {"caught"}

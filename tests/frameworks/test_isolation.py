@@ -40,7 +40,7 @@ BOTH = [
     ("jax", apart.jax_unscaled, "float32", "REFUTED"),
 ]
 # XLA compiles each shape in each process.
-LONG = {apart.jax_unscaled}
+LONG = {apart.jax_right, apart.jax_unscaled}
 
 
 @pytest.mark.parametrize(

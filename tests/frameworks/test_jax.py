@@ -52,7 +52,7 @@ def judged(fn: Callable[..., Any], spec: str | Spec, **settings: Any) -> Report:
     ("spec", "kwargs"),
     [
         pytest.param("global", {}, marks=pytest.mark.slow),
-        ("causal", {"is_causal": True}),
+        pytest.param("causal", {"is_causal": True}, marks=pytest.mark.slow),
     ],
 )
 def test_dot_product_attention_is_right_in_every_size(spec: str, kwargs: dict[str, Any]) -> None:

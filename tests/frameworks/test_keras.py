@@ -134,13 +134,14 @@ def whole_layer(x_q: Any, x_k: Any, x_v: Any, *, told: Any = None, **weights: An
     return called(layer, shapes, given, x_q, x_v, x_k, **(told or {}))
 
 
-@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bias", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_multi_head_attention_is_right_with_its_weights(bias: bool) -> None:
     sizes = {**MERGED, "heads": 2, "model": 6}
     report = judged(whole_layer, "multi_head", bias=bias, sizes=sizes).raise_if_refuted()
     assert len(report.comparisons) == (12 if bias else 8)
 
 
+@pytest.mark.slow
 def test_multi_head_attention_computes_scores_of_its_own_where_they_are_asked_for() -> None:
     def fn(*inputs: Any, **weights: Any) -> Any:
         return whole_layer(*inputs, told={"return_attention_scores": True}, **weights)

@@ -89,7 +89,7 @@ RIGHT: list[tuple[Callable[..., Any], str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize(
     ("fn", "name", "choices"), RIGHT, ids=[f"{n} {list(c.values())}" for _, n, c in RIGHT]
 )
