@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnverify.report.picture import Picture, picture
-from attnverify.report.plot import Plot, plot
+from attnverify.report.parts import Matrix, Page, Part, Row, Support
+from attnverify.report.picture import picture
+from attnverify.report.plot import plot
 from attnverify.report.words import (
     clean,
     counts,
@@ -30,91 +31,6 @@ SOURCE = 60_000
 LEAST = 2
 
 
-@dataclass(frozen=True)
-class Row:
-    """One verdict as the page shows it."""
-
-    id: str
-    name: str
-    kind: str
-    status: str
-    fails: bool
-    expected: bool
-    detail: str
-    reach: str
-    facts: tuple[tuple[str, str], ...]
-    replay: str
-    topic: str
-    value: str
-    certificate: tuple[str, ...]
-    evidence: tuple[tuple[str, str], ...]
-    where: tuple[str, ...] = ()
-    picture: Picture | None = None
-    plot: Plot | None = None
-    table: Table | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """One section of the report as the page shows it."""
-
-    id: str
-    title: str
-    spec: str
-    subject: str
-    lead: str
-    paragraphs: tuple[str, ...]
-    fails: bool
-    asked: tuple[str, ...]
-    topics: tuple[str, ...]
-    rows: tuple[Row, ...]
-    tally: tuple[tuple[str, int], ...]
-    equations: tuple[dict[str, str], ...]
-    gradient: tuple[dict[str, str], ...]
-    source: str
-    notes: tuple[str, ...]
-    claims: bool = False
-    function: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Sections by statements: a cell is the row of a verdict, or None where it was not asked."""
-
-    caption: str
-    corner: str
-    columns: tuple[str, ...]
-    lines: tuple[tuple[Part, tuple[tuple[Row, ...], ...]], ...]
-
-
-@dataclass(frozen=True)
-class Support:
-    """Conventions by functions of libraries: rows of evidence, None where it was not asked.
-
-    Beside each row stands whether it differs from what most functions do.
-    """
-
-    functions: tuple[tuple[Part, str, str], ...]
-    lines: tuple[tuple[str, tuple[tuple[Row | None, bool], ...]], ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """The whole page."""
-
-    title: str
-    partial: str
-    verdicts: int
-    tally: tuple[tuple[str, int], ...]
-    failures: tuple[tuple[Part, Row], ...]
-    matrices: tuple[Matrix, ...]
-    support: Support | None
-    specs: tuple[Part, ...]
-    subjects: tuple[Part, ...]
-    claims: tuple[Part, ...]
-    environment: tuple[tuple[str, str], ...]
-
-
 @dataclass
 class Anchors:
     """Names that the page's places go by: readable, and each given once."""
@@ -130,10 +46,10 @@ class Anchors:
         return anchor if self.taken[anchor] == 1 else f"{anchor}---{self.taken[anchor]}"
 
 
-def page(report: Report) -> Page:
-    """Everything the template needs, failures first."""
+def page(report: Report, folder: str = "") -> Page:
+    """Everything the template needs, failures first; the sections in a folder, if one is told."""
     anchors = Anchors()
-    parts = [_part(section, anchors) for section in report.sections]
+    parts = [_part(section, anchors, folder) for section in report.sections]
     parts.sort(key=lambda part: not part.fails)
     claims = tuple(part for part in parts if part.claims)
     specs = tuple(part for part in parts if not part.subject and not part.claims)
@@ -155,6 +71,7 @@ def page(report: Report) -> Page:
         subjects=subjects,
         claims=claims,
         environment=tuple((line(k), line(v)) for k, v in sorted(report.environment.items())),
+        folder=folder,
     )
 
 
@@ -180,13 +97,18 @@ def _extent(specs: tuple[Part, ...], subjects: tuple[Part, ...], claims: tuple[P
     return " and ".join(words) or "nothing judged"
 
 
-def _part(section: Section, anchors: Anchors) -> Part:
+def _part(section: Section, anchors: Anchors, folder: str) -> Part:
     figures = section.figures
     words = (
         ("subject", section.subject, section.spec) if section.subject else ("spec", section.spec)
     )
     anchor = anchors.new(*words)
-    rows = tuple(_row(section, verdict, anchors) for verdict in worst_first(section))
+    # On a page of its own a verdict goes by its name alone.
+    about = () if folder else (section.subject or section.spec,)
+    known = Anchors({anchor: 1}) if folder else anchors
+    rows = tuple(
+        _row(section, verdict, known.new(*about, verdict.name)) for verdict in worst_first(section)
+    )
     described = [" ".join(text.split()) for text in clean(figures.get("description")).split("\n\n")]
     return Part(
         id=anchor,
@@ -208,13 +130,14 @@ def _part(section: Section, anchors: Anchors) -> Part:
         function=(line(figures["library"]), line(figures.get("function")))
         if "library" in figures
         else None,
+        file=f"{folder}/{anchor.removeprefix('spec--')}.html" if folder else "",
     )
 
 
-def _row(section: Section, verdict: Verdict, anchors: Anchors) -> Row:
+def _row(section: Section, verdict: Verdict, anchor: str) -> Row:
     witness = verdict.witness.parts() if verdict.witness else {}
     return Row(
-        id=anchors.new(section.subject or section.spec, verdict.name),
+        id=anchor,
         name=line(verdict.name),
         kind=kind(verdict),
         status=verdict.status.value,
