@@ -22,6 +22,7 @@ from attnverify.compile import compile  # noqa: A004  the fixed public name
 from attnverify.errors import AttnverifyError
 from attnverify.invariants import Invariant, applicable, roles
 from attnverify.library import members
+from attnverify.pictured import weights_map
 from attnverify.provers.disturbed import steps, work
 from attnverify.provers.draws import (
     SIZES,
@@ -286,12 +287,13 @@ def joined(name: str, verdicts: list[Verdict]) -> Verdict:
 
 
 def figures(spec: Spec, derived: Spec, skipped: Mapping[str, str]) -> dict[str, Any]:
-    """What a page shows beside verdicts: text, equations, gradient, source, what does not apply."""
+    """What a page shows beside verdicts: equations, weights, source, what does not apply, ..."""
     return {
         "description": spec.description,
         "equations": spec.printed(),
         "gradient": derived.printed(),
         "source": compile(derived).source,
+        "weights": weights_map(spec),
         "spec": json.loads(to_json(spec)),
         "notes": {f"{name}: does not apply": reason for name, reason in skipped.items()},
     }

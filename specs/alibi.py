@@ -1,6 +1,6 @@
 """ALiBi: scores fall with the distance of query and key, head by head (Press et al. 2022, 3).
 
-`causal=True` adds slope_h (j - i) to the scores of the keys up to the query, `False` adds
+`ordered=True` adds slope_h (j - i) to the scores of the keys up to the query, `False` adds
 -slope_h |j - i| to all. `slopes="standard"` computes them for any number of heads, `"input"` reads
 them. `align` counts positions from the first or from the last.
 """

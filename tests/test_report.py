@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import re
-from collections.abc import Container
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -22,118 +18,22 @@ from attnverify.errors import ReportError
 from attnverify.report import render_html, text, write_html
 from attnverify.report.mathml import ATTRIBUTES, ELEMENTS, mathml
 from attnverify.report.page import page
-from attnverify.report.picture import picture
 from attnverify.report.plot import plot
 from attnverify.report.words import clean, kind
-from attnverify.verdict import Report, Section, Status, Verdict, Witness
-
-WITNESS = Witness(
-    {"batch": 1, "queries": 2}, tensor="O", index={"b": 0, "i": 1}, got=0.125, due=0.75, bound=1e-7
+from attnverify.verdict import Report, Section, Status, Verdict
+from tests.pages import (
+    ALLOWED,
+    BAD,
+    FINE,
+    HOSTILE,
+    REPLAY,
+    SPEC,
+    SUBJECT,
+    WHOLE,
+    Page,
+    checked,
+    everywhere,
 )
-REPLAY = "attnverify check m:f --spec causal --replay .attnverify/witnesses/w.npz"
-BAD = Verdict("forward O", Status.REFUTED, "differs", witness=WITNESS, replay=REPLAY, cases=8)
-FINE = (
-    Verdict("rows sum to one", Status.PROVED, scope="all sizes", certificate=("expand", "collect")),
-    Verdict("convex hull", Status.HELD, cases=50, evidence={"worst": 0.00012345, "many": [1]}),
-    Verdict("equivariance", Status.REFUTED, "the mask orders the keys", expected=True),
-    Verdict("second order", Status.UNDECIDED, "no power"),
-)
-EQUATION = {
-    "name": "O",
-    "text": "O[i] = sum_j A[i,j] V[j]",
-    "latex": r"O_{i} = \sum_{j} A_{i j} \, V_{j}",
-}
-FIGURES = {
-    "description": "Causal attention.\n\nMore words\non it.", "equations": [EQUATION],
-    "gradient": [EQUATION | {"name": "dV"}], "source": "def causal(Q):\n    return Q < 1\n",
-    "notes": {"causality: does not apply": "no mask"},
-}  # fmt: skip
-SPEC = Section("causal", FINE, figures=FIGURES)
-SUBJECT = Section("causal", (BAD, Verdict("backward dQ", Status.UNDECIDED)), "m:f")
-WHOLE = Report((SPEC, SUBJECT), {"python": "3.11"})
-
-HOSTILE = [
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'); alert(1); ('",
-    "</style><b>", "{{ 7*7 }}{% raw %}", "a\x00b\x1b[31mc\x07\x9b", "\u202egnp.exe\u2066",
-    "\ud83d half", "x" * 10_000, "javascript:alert(1)", "]]><![CDATA[", "</details></main>",
-    "[bold red]not markup[/]", "&lt;b&gt;",
-]  # fmt: skip
-# What HTML calls void has no end; the rest must be closed in order.
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-TAGS = """html head meta link title style body a header p h1 h2 h3 h4 dl div dt dd main section
-    ul ol li span b bdi table caption thead tbody tr th td details summary pre code footer
-    svg symbol rect circle path text use
-    form label input select option output script nav"""
-NAMES = """lang charset name content http-equiv rel href class id aria-hidden aria-label
-    aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d
-    preserveaspectratio data-name data-kinds hidden type value autocomplete placeholder"""
-ALLOWED = {*TAGS.split(), *ELEMENTS}
-ALLOWED_NAMES = {*NAMES.split(), *ATTRIBUTES}
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: elements with attributes, in well-formed nesting."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.scripts: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        """All words of the page."""
-        return " ".join(" ".join(self.words).split())
-
-    def values(self, attribute: str) -> list[str]:
-        """Every value of an attribute, in order."""
-        return [value for _, attrs in self.elements if (value := attrs.get(attribute)) is not None]
-
-
-FILTER = (Path(text.__file__).parent / "templates" / "filter.js").read_text(encoding="utf-8")
-
-
-def checked(source: str, beside: Container[str] = ()) -> Page:
-    """The page, with everything that makes a browser act found absent but the filter's script.
-
-    Its links lead to places on it, or to the files told.
-    """
-    found = Page(source)
-    assert found.open == []
-    assert found.scripts in ([], [FILTER])
-    for tag, attributes in found.elements:
-        assert tag in ALLOWED, tag
-        assert not [name for name in attributes if name.startswith("on")]
-        assert attributes.keys() <= ALLOWED_NAMES
-    for link in found.values("href"):
-        assert link == "data:," or link.startswith("#") or link.split("#")[0] in beside
-    assert not found.values("src")
-    assert not re.search(r"url\(|@import|//[a-z]", source.split("</style>", maxsplit=1)[0])
-    anchors = found.values("id")
-    assert len(anchors) == len(set(anchors))
-    assert {link[1:] for link in found.values("href") if link.startswith("#")} <= set(anchors)
-    assert not [c for c in source if ord(c) < 32 and c not in "\n\t"]
-    return found
 
 
 def test_the_page_says_everything_of_the_report() -> None:
@@ -151,56 +51,6 @@ def test_the_page_says_everything_of_the_report() -> None:
 def test_members_of_a_spec_are_one_spec() -> None:
     sections = [replace(SPEC, spec=f"causal (align={where})") for where in ("left", "right")]
     assert page(Report((*sections, SUBJECT))).title == "1 spec in 2 members and 1 subject"
-
-
-MAP = {
-    "axes": ["queries", "value_dim"], "sizes": [64, 3], "steps": [2, 1], "case": "batch=1 heads=2",
-    "cells": [[0.5, 0.5, 0.5]] * 31 + [[2.0, float("inf"), 1e4]],
-}  # fmt: skip
-DRAWN = replace(BAD, evidence={"where": ["all of heads=1"], "map": MAP})
-
-
-def test_a_failure_shows_where_and_draws_its_map() -> None:
-    found = checked(render_html(Report((Section("causal", (DRAWN,), "m:f"),))))
-    for words in (
-        "all of heads=1", "queries 0 to 63, 2 to a cell downwards", "value_dim 0 to 2 across",
-        "on the case batch=1 heads=2", "within its bound", "up to 10 times its bound",
-        "up to 1e+04 times its bound", "not finite, or wrong where no error is allowed",
-    ):  # fmt: skip
-        assert words in found.text, words
-    assert any("3 of 96 cells fail" in label for label in found.values("aria-label"))
-    drawn = picture(MAP)
-    assert drawn is not None
-    assert {(bar.x, bar.y, bar.width, bar.level) for bar in drawn.bars if bar.level} == {
-        (0, 31, 1, 1), (1, 31, 1, 5), (2, 31, 1, 4),
-    }  # fmt: skip
-    assert sum(bar.width for bar in drawn.bars) == 96
-
-
-def test_a_map_comes_back_from_json_as_it_was() -> None:
-    report = Report((Section("causal", (DRAWN,), "m:f"),))
-    assert render_html(Report.from_json(report.to_json())) == render_html(report)
-
-
-NO_MAPS: list[Any] = [
-    3, "text", [], {}, {"cells": 3}, {"cells": []}, {"cells": [[]]}, {"cells": [[1], [1, 2]]},
-    {"cells": [["1"]]}, {"cells": [[None]]}, {"cells": [[float("nan")]]}, {"cells": [[True]]},
-    {"cells": [[1.0] * 65]}, {"cells": [[1.0]] * 65}, {"cells": ["ab", "cd"]},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("found", NO_MAPS)
-def test_what_is_no_map_is_not_drawn(found: Any) -> None:
-    assert picture(found) is None
-    row = Verdict("forward O", Status.REFUTED, evidence={"map": found, "where": found})
-    assert 'class="picture"' not in render_html(Report((Section("causal", (row,), "m:f"),)))
-
-
-@pytest.mark.parametrize("about", [{}, {"axes": 3}, {"axes": ["<b>"], "sizes": ["x"], "case": [1]}])
-def test_a_map_without_words_is_drawn_as_it_is(about: dict[str, Any]) -> None:
-    row = Verdict("forward O", Status.REFUTED, evidence={"map": {"cells": [[9.0, 1.0]], **about}})
-    found = checked(render_html(Report((Section("causal", (row,), "m:f"),))))
-    assert "Largest error over its bound" in found.text
 
 
 def test_failures_come_first() -> None:
@@ -255,30 +105,6 @@ def test_equal_input_gives_an_equal_page_and_time_does_not_show() -> None:
     slow = replace(SPEC, verdicts=tuple(replace(verdict, seconds=9.75) for verdict in FINE))
     assert render_html(Report((slow,))) == render_html(Report((SPEC,)))
     assert render_html(Report((SPEC,))) != render_html(Report((replace(SPEC, spec="other"),)))
-
-
-def everywhere(words: str) -> Report:
-    """A report with these words in every place that holds any."""
-    equation = {"name": words, "text": words, "latex": words}
-    witness = Witness(
-        {words: 1}, tensor=words, index={words: 1}, got=words, due=words, path=words, note=words
-    )
-    drawn = {"cells": [[1.0, 2.0]], "axes": [words, words], "case": words}
-    verdicts = [
-        Verdict(
-            words, status, words, scope=words, witness=witness, replay=words,
-            certificate=(words,), evidence={words: words, "where": [words], "map": drawn},
-        )
-        for status in Status
-    ]  # fmt: skip
-    figures = {"description": words, "equations": [equation, words, 3], "gradient": [equation],
-               "source": words, "notes": [words], words: words}  # fmt: skip
-    told = [*verdicts, Verdict(f"forward {words}", Status.REFUTED, witness=witness, replay=words)]
-    sections = (
-        Section(words, tuple(told), figures=figures),
-        Section(words, tuple(told), words, figures),
-    )
-    return Report(sections, {words: words})
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -357,57 +183,6 @@ def test_the_catalogue_fits_in_the_index(tmp_path: Path) -> None:
     pages = list(tmp_path.glob("index_files/*.html"))
     assert len(pages) == len(sections)
     assert max(path.stat().st_size for path in pages) < 400_000
-
-
-BULK = FIGURES | {"source": "x" * 50_000}
-MANY = Report((*(replace(SPEC, spec=f"<b>spec</b> {n}", figures=BULK) for n in range(12)), SUBJECT))
-
-
-def test_a_large_report_is_an_index_with_a_page_for_each_section(tmp_path: Path) -> None:
-    index = write_html(MANY, tmp_path / "new" / "in dex.html")
-    pages = {f"in dex_files/{path.name}": path for path in index.parent.glob("*/*.html")}
-    assert len(pages) == 13
-    sources = {name: path.read_text(encoding="utf-8") for name, path in pages.items()}
-    anchors = {name: set(Page(source).values("id")) for name, source in sources.items()}
-    found = checked(index.read_text(encoding="utf-8"), pages)
-    assert "x" * 1000 not in found.text
-    links = [link.split("#") for link in found.values("href") if link.split("#")[0] in pages]
-    assert {name for name, _ in links} == set(pages)
-    assert all(anchor in anchors[name] for name, anchor in links)
-    assert sum(1 for _, anchor in links if anchor == "rows-sum-to-one") == 12
-    beside = {"../in%20dex.html", *(path.name for path in pages.values())}
-    for name, source in sources.items():
-        one = checked(source, beside)
-        assert "../in%20dex.html" in one.values("href")
-        assert ("forward O" in one.text) == ("m-f" in name)
-
-
-def test_a_small_report_is_one_page_and_so_is_a_section(tmp_path: Path) -> None:
-    for at, report in enumerate((WHOLE, Report(MANY.sections[:1]))):
-        path = write_html(report, tmp_path / f"{at}.html")
-        assert path.read_text(encoding="utf-8") == render_html(report)
-        assert {found.name for found in tmp_path.iterdir()} == {f"{n}.html" for n in range(at + 1)}
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_hostile_text_is_inert_on_every_page_of_many(words: str, tmp_path: Path) -> None:
-    sections = everywhere(words).sections
-    large = tuple(replace(one, figures={**one.figures, "source": "x" * 59_000}) for one in sections)
-    index = write_html(Report(large * 5), tmp_path / "index.html")
-    pages = {f"index_files/{path.name}": path for path in tmp_path.glob("*/*.html")}
-    assert len(pages) == 10
-    checked(index.read_text(encoding="utf-8"), pages)
-    for path in pages.values():
-        checked(path.read_text("utf-8"), {"../index.html", *(p.name for p in pages.values())})
-
-
-def test_the_filter_is_there_where_there_is_much_to_find_and_no_other_script_is_allowed() -> None:
-    assert "<script>" not in render_html(WHOLE)
-    source = render_html(MANY)
-    digest = base64.b64encode(hashlib.sha256(FILTER.encode()).digest()).decode("ascii")
-    assert f"script-src 'sha256-{digest}'\">" in source
-    assert checked(source).scripts == [FILTER]
-    assert "spec</b> 11" in checked(source).values("data-name")[-1]
 
 
 def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:

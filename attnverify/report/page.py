@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnverify.report.parts import Matrix, Page, Part, Row, Support
-from attnverify.report.picture import picture
+from attnverify.report.picture import picture, weights_picture
 from attnverify.report.plot import plot
 from attnverify.report.words import (
     clean,
@@ -126,6 +126,7 @@ def _part(section: Section, anchors: Anchors, folder: str) -> Part:
         gradient=_equations(figures.get("gradient")),
         source=clean(figures.get("source") or "", SOURCE),
         notes=_notes(figures.get("notes")),
+        weights=weights_picture(figures.get("weights")),
         claims=figures.get("kind") == "claims" and not section.subject,
         function=(line(figures["library"]), line(figures.get("function")))
         if "library" in figures

@@ -52,6 +52,7 @@ class Part:
     gradient: tuple[dict[str, str], ...]
     source: str
     notes: tuple[str, ...]
+    weights: Picture | None = None
     claims: bool = False
     function: tuple[str, str] | None = None
     # Where its body stands; on this page, where nothing is said.

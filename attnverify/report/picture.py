@@ -1,13 +1,14 @@
-"""The picture of an error: a map of cells as rectangles, read from evidence that may hold anything.
+"""Pictures of errors and of weights: maps of cells, read from data that may hold anything.
 
-No script and no colour alone: how far an error goes beyond its bound is told by how dark a cell
-is, and the figures stand beside it in words.
+No script and no colour alone: how far an error goes beyond its bound, or how large a weight is, is
+told by how dark a cell is, and the figures stand beside it in words.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,8 @@ MOST = 64
 LABEL = 60
 # Shades of what fails, from the bound to the largest error, each the same factor apart.
 SHADES = 4
+# What the shades of weights reach, as shares of the largest.
+SHARES = (1 / 16, 1 / 4, 1 / 2, 1)
 # Sides in pixels: of a cell, and the least and the most of a picture.
 CELL, LEAST, LARGEST = 9, 72, 288
 
@@ -33,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Picture:
-    """The map of one output: bars on a grid, and its words."""
+    """A map: bars on a grid, and its words; `kind` says what the shades are of."""
 
     width: int
     height: int
@@ -42,6 +45,7 @@ class Picture:
     caption: str
     label: str
     legend: tuple[tuple[int, str], ...]
+    kind: str = "errors"
 
 
 def picture(found: Any) -> Picture | None:
@@ -53,18 +57,59 @@ def picture(found: Any) -> Picture | None:
         return None
     bounds = _bounds(cells)
     levels = [[sum(cell > bound for bound in bounds) for cell in row] for row in cells]
-    present = sorted({level for row in levels for level in row})
     failing = sum(level > 0 for row in levels for level in row)
-    rows, columns = len(cells), len(cells[0])
-    caption = _caption(found, rows, columns)
+    caption = f"Largest error over its bound, {_sides(found, cells)}"
+    label = f"{caption}; {failing} of {len(cells) * len(cells[0])} cells fail"
+    return _drawn(levels, caption, label, lambda level: _words(level, bounds))
+
+
+def weights_picture(found: Any) -> Picture | None:
+    """The picture of weights, None where a key is not seen; None where there is none to draw."""
+    if not isinstance(found, dict):
+        return None
+    given = found.get("cells")
+    seen = [
+        [0.0 if cell is None else cell for cell in row] if isinstance(row, list) else row
+        for row in (given if isinstance(given, list) else [])
+    ]
+    cells = _cells(seen)
+    if not cells or not isinstance(given, list) or not _finite(cells):
+        return None
+    most = max(abs(cell) for row in cells for cell in row) or 1.0
+    bounds = [share * most for share in SHARES]
+    levels = [
+        [0 if told is None else 1 + sum(abs(cell) > bound for bound in bounds[:-1])
+         for cell, told in zip(row, as_told, strict=True)]
+        for row, as_told in zip(cells, given, strict=True)
+    ]  # fmt: skip
+    hidden = sum(level == 0 for row in levels for level in row)
+    caption = f"Weights {line(found.get('name'), LABEL)} of one head, {_sides(found, cells)}"
+    label = f"{caption}; {hidden} of {len(cells) * len(cells[0])} keys are not seen"
+    drawn = _drawn(levels, caption, label, lambda level: _weight(level, bounds))
+    return replace(drawn, kind="weights")
+
+
+def _weight(level: int, bounds: list[float]) -> str:
+    return f"at most {bounds[level - 1]:.2g}" if level else "not seen"
+
+
+def _finite(cells: list[list[float]]) -> bool:
+    return all(math.isfinite(cell) for row in cells for cell in row)
+
+
+def _drawn(
+    levels: list[list[int]], caption: str, label: str, words: Callable[[int], str]
+) -> Picture:
+    rows, columns = len(levels), len(levels[0])
+    present = sorted({level for row in levels for level in row})
     return Picture(
         width=columns,
         height=rows,
         sides=(_side(columns), _side(rows)),
         bars=tuple(bar for y, row in enumerate(levels) for bar in _bars(y, row)),
         caption=caption,
-        label=f"{caption}; {failing} of {rows * columns} cells fail",
-        legend=tuple((level, _words(level, bounds)) for level in present),
+        label=label,
+        legend=tuple((level, words(level)) for level in present),
     )
 
 
@@ -105,16 +150,17 @@ def _bars(y: int, levels: list[int]) -> list[Bar]:
     return bars
 
 
-def _caption(found: dict[str, Any], rows: int, columns: int) -> str:
+def _sides(found: dict[str, Any], cells: list[list[float]]) -> str:
     """What lies along the two sides, and on which case."""
+    counts = (len(cells), len(cells[0]))
     axes, sizes = (_pair(found.get(key)) for key in ("axes", "sizes"))
     down, across = (
         f"{line(axis, LABEL) or 'one row'}{_extent(size, count)}"
-        for axis, size, count in zip(axes, sizes, (rows, columns), strict=True)
+        for axis, size, count in zip(axes, sizes, counts, strict=True)
     )
     case = line(found.get("case"), 4 * LABEL)
     on = f", on the case {case}" if case else ""
-    return f"Largest error over its bound, {down} downwards, {across} across{on}"
+    return f"{down} downwards, {across} across{on}"
 
 
 def _pair(found: Any) -> list[Any]:
