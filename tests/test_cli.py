@@ -430,3 +430,19 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     assert "typer" in loaded
     assert not loaded & {"numpy", "sympy", "scipy", "jinja2", "latex2mathml", "torch", "jax", "z3"}
+
+
+def test_a_report_is_written_in_the_forms_asked_for(tmp_path: Path) -> None:
+    kept = tmp_path / "report.json"
+    attnverify.verify("global", examples=40).to_json(kept)
+    forms = [f"--write={tmp_path}/{name}" for name in ("r.xml", "r.md", "r.sarif")]
+    found = run("report", str(kept), *forms, "--write", "markdown:-")
+    assert found.exit_code == 0
+    assert "## attnverify: no failure" in found.output
+    assert {"r.xml", "r.md", "r.sarif"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_form_that_is_not_known_is_told_before_anything_is_judged() -> None:
+    found = run("check", "nowhere:f", "--spec", "global", "--write", "results.txt")
+    assert found.exit_code == 2
+    assert "the form of the file is not known" in found.output

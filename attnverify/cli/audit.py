@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attnverify.cli.options import NOT_OK, OK, Html, Json, Seed, Set, Verbose, mapping, settings
+from attnverify.cli.options import (
+    NOT_OK,
+    OK,
+    Files,
+    Html,
+    Json,
+    Seed,
+    Set,
+    Verbose,
+    Write,
+    mapping,
+    settings,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -44,6 +56,7 @@ def audit(
     assigned: Set = None,
     seed: Seed = 0,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     verbose: Verbose = False,
 ) -> None:
@@ -63,7 +76,7 @@ def audit(
         report = _audited(bar, test, spec, {**told, "seed": seed, **settings(assigned)})
     for section in report.sections:
         survivors(out, section)
-    write_files(report, out, json, html)
+    write_files(report, out, Files(json, html, forms or ()))
     raise typer.Exit(OK if report.ok else NOT_OK)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnverify.cli.options import (
+    Files,
     Html,
     Json,
     Quiet,
@@ -16,6 +17,7 @@ from attnverify.cli.options import (
     Set,
     Store,
     Verbose,
+    Write,
     listing,
     mapping,
     settings,
@@ -129,6 +131,7 @@ def check(
     memory_limit: MemoryLimit = None,
     replay: Replay = None,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     store: Store = Path(".attnverify"),
     quiet: Quiet = False,
@@ -151,7 +154,7 @@ def check(
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)
-    _run(subject, spec, asked, store=store, json=json, html=html, quiet=quiet)
+    _run(subject, spec, asked, store=store, files=Files(json, html, forms or ()), quiet=quiet)
 
 
 def _is_file(subject: str) -> bool:
@@ -174,8 +177,7 @@ def _run(
     asked: dict[str, Any],
     *,
     store: Path,
-    json: Path | None,
-    html: Path | None,
+    files: Files,
     quiet: bool,
 ) -> None:
     """Judge, store each verdict as it comes, and finish."""
@@ -217,5 +219,5 @@ def _run(
             run.finish(section, streamed)
         found = read_back(run, out)
     except KeyboardInterrupt:
-        raise interrupted(run, out, json, html) from None
-    finish(found, out, json, html)
+        raise interrupted(run, out, files) from None
+    finish(found, out, files)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from attnverify.cli.options import Html, Json, Quiet, Seed, Set, Verbose, settings
+from attnverify.cli.options import Files, Html, Json, Quiet, Seed, Set, Verbose, Write, settings
 
 
 def flow(
@@ -28,6 +28,7 @@ def flow(
     assigned: Set = None,
     seed: Seed = 0,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -64,4 +65,4 @@ def flow(
                 layers=layers, gain=gain, scale=scale, seed=seed, on_verdict=told,
                 **settings(assigned),
             )  # fmt: skip
-    finish(report, out, json, html)
+    finish(report, out, Files(json, html, forms or ()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnverify.cli.check import Device, Framework, is_model
-from attnverify.cli.options import OK, Html, Json, Seed, Verbose, mapping
+from attnverify.cli.options import OK, Files, Html, Json, Seed, Verbose, Write, mapping
 from attnverify.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def identify(
     device: Device = None,
     seed: Seed = 0,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     verbose: Verbose = False,
 ) -> None:
@@ -70,7 +71,7 @@ def identify(
         conventions(out, section)
         for program in section.figures.get("notes", ()):
             write(out, f"\n{clean(program)}")
-    write_files(report, out, json, html)
+    write_files(report, out, Files(json, html, forms or ()))
     raise typer.Exit(OK)
 
 

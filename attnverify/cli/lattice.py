@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from attnverify.cli.options import Html, Json, Quiet, Seed, Verbose
+from attnverify.cli.options import Files, Html, Json, Quiet, Seed, Verbose, Write
 
 
 def lattice(
@@ -21,6 +21,7 @@ def lattice(
     ] = None,
     seed: Seed = 0,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -45,4 +46,4 @@ def lattice(
             if not quiet:
                 for section in reports[-1].sections:
                     listing(out, section)
-    finish(Report.merged(reports), out, json, html)
+    finish(Report.merged(reports), out, Files(json, html, forms or ()))

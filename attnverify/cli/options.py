@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +33,28 @@ Json = Annotated[
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="PATH", help="Write the report as one HTML file.")
 ]
+
+
+def _known(targets: list[str] | None) -> list[str] | None:
+    """The targets, refused before anything is judged where a form is not known."""
+    # The forms bring Jinja2, which a command that asks for none does without.
+    from attnverify.report.forms import form_of
+
+    for target in targets or ():
+        form_of(target)
+    return targets
+
+
+Write = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write",
+        metavar="PATH",
+        callback=_known,
+        help="Write the report in the form of its ending: .xml (JUnit), .md, .sarif, .html, "
+        ".json; or FORM:PATH, as github:- prints annotations; repeatable.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What draws start from.")]
 Set = Annotated[
     list[str] | None,
@@ -46,6 +70,15 @@ Verbose = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="Print failures and the count, not every verdict.")
 ]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that a command line asks for."""
+
+    json: Path | None = None
+    html: Path | None = None
+    others: Sequence[str] = ()
 
 
 def settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from attnverify import store
-from attnverify.cli.options import INTERRUPTED, NOT_OK, OK
+from attnverify.cli.options import INTERRUPTED, NOT_OK, OK, Files
 from attnverify.errors import ReportError
 from attnverify.report.text import close, write
 from attnverify.report.words import clean
@@ -51,26 +50,32 @@ def read_back(run: store.Run, out: Console, order: Sequence[str] = ()) -> Report
     return Report(tuple(sorted(report.sections, key=place)), report.environment)
 
 
-def write_files(report: Report, out: Console, json: Path | None, html: Path | None) -> None:
+def write_files(report: Report, out: Console, files: Files) -> None:
     """Write what was asked for and say where."""
-    if json is not None:
-        report.to_json(json)
-        write(out, f"JSON: {clean(json)}")
-    if html is not None:
+    if files.json is not None:
+        report.to_json(files.json)
+        write(out, f"JSON: {clean(files.json)}")
+    if files.html is not None:
         from attnverify.report import write_html
 
-        write_html(report, html)
-        write(out, f"page: {clean(html)}")
+        write_html(report, files.html)
+        write(out, f"page: {clean(files.html)}")
+    for target in files.others:
+        from attnverify.report.forms import form_of, write_form
+
+        printed = write_form(report, target)
+        form, path = form_of(target)
+        write(out, printed.rstrip("\n") if printed else f"{form}: {clean(path)}")
 
 
-def finish(report: Report, out: Console, json: Path | None, html: Path | None) -> None:
+def finish(report: Report, out: Console, files: Files) -> None:
     """Print failures and count, write the files, and leave with the status that the report has."""
     close(out, report)
-    write_files(report, out, json, html)
+    write_files(report, out, files)
     raise typer.Exit(OK if report.ok else NOT_OK)
 
 
-def interrupted(run: store.Run, out: Console, json: Path | None, html: Path | None) -> typer.Exit:
+def interrupted(run: store.Run, out: Console, files: Files) -> typer.Exit:
     """Leave the verdicts so far after Ctrl-C: in the store and in the files asked for."""
     print("attnverify: interrupted", file=sys.stderr)  # noqa: T201  a word on the way out
     try:
@@ -78,7 +83,7 @@ def interrupted(run: store.Run, out: Console, json: Path | None, html: Path | No
         run.note({"interrupted": "not everything was judged"})
         report = read_back(run, out)
         close(out, report)
-        write_files(report, out, json, html)
+        write_files(report, out, files)
     except ReportError as error:
         write(out, error.sentence())
     write(out, f"the verdicts so far are in {clean(run.folder / store.LINES)}, run {run.id}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attnverify.cli.options import Html, Json, Quiet, Store, Verbose
+from attnverify.cli.options import Files, Html, Json, Quiet, Store, Verbose, Write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,7 @@ def report(
     *,
     html: Html = None,
     json: Json = None,
+    forms: Write = None,
     store: Store = Path(".attnverify"),
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Another run of the store.")
@@ -54,7 +55,7 @@ def report(
         listing(out, section)
     if again:
         _recheck(found, out)
-    finish(found, out, json, html)
+    finish(found, out, Files(json, html, forms or ()))
 
 
 def _recheck(found: Report, out: Console) -> None:

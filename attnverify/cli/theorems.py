@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from attnverify.cli.options import Html, Json, Quiet, Seed, Verbose
+from attnverify.cli.options import Files, Html, Json, Quiet, Seed, Verbose, Write
 
 
 def theorems(
@@ -20,6 +20,7 @@ def theorems(
     ] = None,
     seed: Seed = 0,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -34,4 +35,4 @@ def theorems(
     if not quiet:
         for section in found.sections:
             listing(out, section)
-    finish(found, out, json, html)
+    finish(found, out, Files(json, html, forms or ()))

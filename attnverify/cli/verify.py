@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attnverify.cli.options import Html, Json, Quiet, Seed, Set, Store, Verbose, settings
+from attnverify.cli.options import (
+    Files,
+    Html,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    Store,
+    Verbose,
+    Write,
+    settings,
+)
 from attnverify.errors import ReportError
 
 if TYPE_CHECKING:
@@ -87,6 +98,7 @@ def verify(
         int | None, typer.Option("--jobs", min=1, help="Members at once; one per core unless told.")
     ] = None,
     json: Json = None,
+    forms: Write = None,
     html: Html = None,
     store: Store = Path(".attnverify"),
     quiet: Quiet = False,
@@ -126,8 +138,8 @@ def verify(
             found = f"{len(report.verdicts)} verdicts in it, {count} were given"
             raise ReportError("the store is not whole", store=store, found=found)
     except KeyboardInterrupt:
-        raise interrupted(run, out, json, html) from None
-    finish(report, out, json, html)
+        raise interrupted(run, out, Files(json, html, forms or ())) from None
+    finish(report, out, Files(json, html, forms or ()))
 
 
 def _names(tasks: list[Task]) -> str:

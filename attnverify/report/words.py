@@ -62,6 +62,21 @@ def explanations(verdict: Verdict) -> list[tuple[str, str]]:
     return told or ([("cause", line(missing))] if isinstance(missing, str) else [])
 
 
+def told(verdict: Verdict) -> str:
+    r"""All that a failure has to say, line by line: detail, witness, what explains it, replay.
+
+    >>> told(Verdict("forward O", Status.REFUTED, "differs", replay="attnverify check f"))
+    'REFUTED: differs\nreplay: attnverify check f'
+    """
+    head = f"{verdict.status.value}: {clean(verdict.detail)}" if verdict.detail else ""
+    parts = verdict.witness.parts() if verdict.witness else {}
+    lines = [head or verdict.status.value, *(f"{name}: {clean(v)}" for name, v in parts.items())]
+    lines += [f"{label}: {words}" for label, words in explanations(verdict)]
+    # Cut short, a command cannot be pasted.
+    lines += [f"replay: {clean(verdict.replay, len(verdict.replay))}"] if verdict.replay else []
+    return "\n".join(lines)
+
+
 def title(section: Section) -> str:
     """What a section is about: a spec, or a subject against one."""
     spec = line(section.spec)
