@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from attnverify.identify import identify
     from attnverify.lattice import lattice
     from attnverify.library import catalog, load
+    from attnverify.onnx import from_onnx
     from attnverify.report import write_html
     from attnverify.spec import Spec
     from attnverify.transforms.gradient import gradient
@@ -37,6 +38,7 @@ _HOMES = {
     "compile": "attnverify.compile",
     "flow": "attnverify.flow.report",
     "from_flex": "attnverify.flex",
+    "from_onnx": "attnverify.onnx",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
     "audit": "attnverify.audit",
@@ -62,6 +64,7 @@ __all__ = [
     "compile",
     "flow",
     "from_flex",
+    "from_onnx",
     "ghostwrite",
     "gradient",
     "identify",

@@ -30,6 +30,7 @@ FACE = {
     "compile",
     "flow",
     "from_flex",
+    "from_onnx",
     "ghostwrite",
     "gradient",
     "audit",
