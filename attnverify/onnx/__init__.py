@@ -45,7 +45,9 @@ def from_onnx(
     Source: https://onnx.ai/onnx/operators/onnx__Attention.html and its neighbours.
 
     >>> from onnx import helper
-    >>> print(from_onnx(helper.make_node("Attention", list("QKV"), ["Y"], is_causal=1)))
+    >>> node = helper.make_node("Attention", list("QKV"), ["Y"], is_causal=1)
+    >>> print(from_onnx(node).equation("A"))
+    A[b,g.r,i,j] = softmax_j(S[b,g.r,i,j] | j <= i)
     """
     return bind(node, types=types, opset=opset).spec
 

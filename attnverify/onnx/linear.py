@@ -53,6 +53,13 @@ class _Rule:
                 found=f"no {' and no '.join(missing)}",
                 hint=f"give {' and '.join(missing)}",
             )
+        for name, given in self.node.inputs.items():
+            if given.rank not in (None, 4 if name == "past_state" else 3):
+                raise self.node.refused(
+                    f"{name} has {'four' if name == 'past_state' else 'three'} axes",
+                    found=f"{given.rank} axes",
+                    hint="reshape it",
+                )
         due = {"decay": self.rule.startswith("gated"), "beta": self.rule.endswith("delta")}
         for name, needed in due.items():
             if needed != (name in self.node.inputs):

@@ -52,11 +52,24 @@ class _Turn:
                 found=self.some,
                 hint="give an even number",
             )
+        self._tables_fit()
         self.merged = self._merged()
         self.pair = axis("pair", size=self.some // 2)["p"] if self.some else Axis("pair")["p"]
         self.channel: Place = self._channel()
         h = axis("heads", size=node.number("num_heads"))["h"] if self.merged else Axis("heads")["h"]
         self.X = Tensor("X")[B, h, T, self.channel]
+
+    def _tables_fit(self) -> None:
+        """Refuse tables of another number of axes than the node reads them with."""
+        read = "position_ids" in self.node.inputs
+        for slot in ("cos_cache", "sin_cache"):
+            if self.node.inputs[slot].rank not in (None, 2 if read else 3):
+                raise self.node.refused(
+                    f"{slot} has {'two' if read else 'three'} axes "
+                    f"{'with' if read else 'without'} position_ids",
+                    found=f"{self.node.inputs[slot].rank} axes",
+                    hint=f"{'leave out' if read else 'give'} position_ids, or reshape {slot}",
+                )
 
     def _merged(self) -> bool:
         """Whether heads and channels of X are one axis."""
