@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from attnverify.lattice import lattice
     from attnverify.library import catalog, load
     from attnverify.onnx import from_onnx
+    from attnverify.onnx_tests import onnx_tests
     from attnverify.report import write_html
     from attnverify.spec import Spec
     from attnverify.transforms.gradient import gradient
@@ -45,6 +46,7 @@ _HOMES = {
     "identify": "attnverify.identify",
     "lattice": "attnverify.lattice",
     "load": "attnverify.library",
+    "onnx_tests": "attnverify.onnx_tests",
     "Report": "attnverify.verdict",
     "Spec": "attnverify.spec",
     "tangent": "attnverify.transforms.tangent",
@@ -70,6 +72,7 @@ __all__ = [
     "identify",
     "lattice",
     "load",
+    "onnx_tests",
     "tangent",
     "verify",
     "write_html",

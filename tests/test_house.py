@@ -37,6 +37,7 @@ FACE = {
     "identify",
     "lattice",
     "load",
+    "onnx_tests",
     "tangent",
     "verify",
     "write_html",

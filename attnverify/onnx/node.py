@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -44,13 +44,17 @@ class Given:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of one of the three operators; inputs and outputs by the names of its schema."""
+    """A node of one of the three operators; inputs and outputs by the names of its schema.
+
+    `proto` is the node as it came.
+    """
 
     op: str
     version: int
     attributes: Mapping[str, Any]
     inputs: Mapping[str, Given]
     outputs: Mapping[str, str]
+    proto: Any = field(default=None, repr=False, compare=False)
 
     def number(self, name: str, default: int = 0) -> int:
         """An attribute that is a whole number."""
@@ -152,7 +156,7 @@ def _schema(op: str, opset: int | None) -> Any:
 def _by_schema(proto: Any, schema: Any, known: Mapping[str, Given]) -> Node:
     """The node with its inputs and outputs named; ParameterError where the schema has no such."""
     slots = (proto.input, schema.inputs), (proto.output, schema.outputs)
-    node = Node(schema.name, schema.since_version, _attributes(proto, schema), {}, {})
+    node = Node(schema.name, schema.since_version, _attributes(proto, schema), {}, {}, proto)
     for side, (names, due) in zip(("inputs", "outputs"), slots, strict=True):
         if len(names) > len(due):
             raise node.refused(
@@ -169,7 +173,7 @@ def _by_schema(proto: Any, schema: Any, known: Mapping[str, Given]) -> Node:
     if missing:
         raise node.refused("the node lacks an input", found="none", due=", ".join(missing))
     given = {slot: known.get(name, Given(name)) for slot, name in inputs.items()}
-    return Node(node.op, node.version, node.attributes, given, outputs)
+    return replace(node, inputs=given, outputs=outputs)
 
 
 def _required(slot: Any) -> bool:
