@@ -34,6 +34,7 @@ SPLIT, MERGED = "b h n d", "b n (h d)"
 # The values of qk_matmul_output_mode: scores, capped, with the bias, weights.
 RAW, CAPPED, BIASED, WEIGHTS = range(4)
 # What softmax_precision may be, by the numbers that ONNX gives types.
+_ORDERED = {"permutation equivariance": "past keys have their places in the mask, before new ones"}
 _INDICES = (("batch", "b"), ("queries", "i"), ("key_dim", "k"), ("value_dim", "c"))
 PRECISIONS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 
@@ -184,6 +185,7 @@ class _Stages:
             bias=additive_bias(given.left_out) if given is not None and biased else (),
             mask=self.mask,
             cache=self.cached,
+            announces=_ORDERED if self.cached and given is not None else None,
         )
 
     def spec(self) -> Spec:
