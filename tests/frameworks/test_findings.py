@@ -14,7 +14,7 @@ from tests.test_docs import Block, blocks
 
 pytestmark = pytest.mark.frameworks
 PAGES = sorted(path for path in (ROOT / "docs/findings").glob("*.md") if path.stem != "README")
-FOUND = re.compile(r"Found in (\S+) ([\d.]+),")
+FOUND = re.compile(r"Found in (\S+) (\d[\d.]*\d)")
 
 
 def told(page: Path) -> tuple[str, str, Block]:
