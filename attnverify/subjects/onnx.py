@@ -52,7 +52,7 @@ class OnnxSubject(ForwardOnly):
         self.bound = bound_model(source, plan.spec) if not plan.inputs and not plan.kwargs else None
         self.graph = _by_name(plan, _names(source))
         one = isinstance(source, onnx.NodeProto)
-        self.model = _of_node(source, self.graph) if one else source
+        self.model = _of_node(source, self.graph, self.bound) if one else source
         self.takes = _taken(self.model)
         # What does not fit is told before anything is drawn.
         self._feed(*_samples(plan))
@@ -129,31 +129,31 @@ class RuntimeSubject(OnnxSubject):
 
 
 def bound_model(source: Any, spec: Spec) -> Bound | None:
-    """The node of a model that is no more than it, where `spec` is what `from_onnx` makes of it."""
+    """A node, or that of a model that is no more, where `spec` is what `from_onnx` makes of it."""
     graph = source.graph if isinstance(source, onnx.ModelProto) else None
-    if graph is None or len(graph.node) != 1 or not spec.name.startswith("onnx_"):
+    if (graph is not None and len(graph.node) != 1) or not spec.name.startswith("onnx_"):
         return None
     # Specs are made of SymPy's sizes, which other models do without.
     from attnverify.onnx import bind  # noqa: PLC0415
+    from attnverify.onnx.told import types_by  # noqa: PLC0415
 
     try:
-        found = bind(source)
+        found = bind(source, types=types_by(spec, source) if graph is None else None)
     except AttnverifyError:
         return None
     theirs, ours = (
         [(entry.tensor.name, entry.tensor.kind) for entry in each.inputs]
         for each in (spec, found.spec)
     )
-    names = {output.name for output in graph.output}
+    given = graph.output if graph is not None else ()
+    names = {output.name for output in given} or set(found.outputs)
     fits = (spec.name, theirs) == (found.spec.name, ours) and names == set(found.outputs)
     return found if fits else None
 
 
 def own_layout(fn: Any, spec: Spec) -> dict[str, str] | None:
     """How a model's node lays out the arrays of the spec that it makes; None for another model."""
-    if isinstance(fn, onnx.NodeProto):
-        return None
-    bound = bound_model(_model(fn), spec)
+    bound = bound_model(fn if isinstance(fn, onnx.NodeProto) else _model(fn), spec)
     return None if bound is None else dict(bound.layout)
 
 
@@ -198,14 +198,15 @@ def _model(fn: Any) -> Any:
         ) from error
 
 
-def _of_node(node: Any, plan: Plan) -> Any:
+def _of_node(node: Any, plan: Plan, bound: Bound | None) -> Any:
     """A model of one node, in the newest operator set that defines its operator anew."""
     try:
         version = onnx.defs.get_schema(node.op_type, domain=node.domain).since_version
     except onnx.defs.SchemaError as error:
         raise SubjectError("ONNX has no such operator", found=node.op_type) from error
-    names = _names(node)
-    samples = _matched(names, *plan.arguments(*_samples(plan)))
+    names, (arrays, parameters) = _names(node), _samples(plan)
+    samples = bound.feeds(arrays) if bound is not None else None
+    samples = samples or _matched(names, *plan.arguments(arrays, parameters))
     inputs = [_declared(name, samples[name], plan.dtype) for name in names]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = helper.make_graph([node], node.op_type, inputs, outputs)

@@ -23,7 +23,7 @@ reference = pytest.importorskip("onnx.reference")
 import attnverify as av  # noqa: E402  what follows needs onnx
 from attnverify.compare import same_bits  # noqa: E402
 from attnverify.notation import attention, causal, grouped, within  # noqa: E402
-from attnverify.onnx import bind, node  # noqa: E402
+from attnverify.onnx import bind, node, told  # noqa: E402
 from attnverify.spec import Spec  # noqa: E402
 from attnverify.verdict import Status  # noqa: E402
 from tests.frameworks.onnx_cases import (  # noqa: E402
@@ -240,10 +240,38 @@ def test_a_model_of_another_node_is_refuted(name: str, changes: dict[str, Any]) 
     assert report.verdicts[0].status is Status.REFUTED
 
 
-def test_a_bare_node_is_checked() -> None:
-    bare = helper.make_node("Attention", list("QKV"), ["Y"], is_causal=1)
-    report = av.check(bare, av.from_onnx(bare), framework="onnx", cases=6, explain=False)
-    assert report.verdicts[0].status is Status.HELD
+HEADS: dict[str, Any] = {"q_num_heads": 4, "kv_num_heads": 2}
+BARE: dict[str, tuple[list[str], str, dict[str, Any], dict[str, Any]]] = {
+    "causal": (["Q", "K", "V"], "Attention", {"is_causal": 1}, {}),
+    "other names": (["q", "k", "v"], "Attention", {**HEADS, "softcap": 2.0}, {}),
+    "a boolean mask": (["q", "k", "v", "m"], "Attention", {}, {"m": np.ones((4, 6), bool)}),
+    "a real mask": (["q", "k", "v", "m"], "Attention", HEADS, {"m": np.ones((2, 1, 4, 6))}),
+    "lengths": (["q", "k", "v", "", "", "", "n"], "Attention", {"is_causal": 1}, {}),
+    "a decay per head": (
+        ["q", "k", "v", "", "g"],
+        "LinearAttention",
+        {**HEADS, "update_rule": "gated"},
+        {"g": np.ones((1, 3, 2))},
+    ),
+    "a decay per channel, a shared strength": (
+        ["q", "k", "v", "", "g", "b"],
+        "LinearAttention",
+        HEADS,
+        {"g": np.ones((1, 3, 8)), "b": np.ones((1, 3, 1))},
+    ),
+    "positions": (["x", "c", "s", "p"], "RotaryEmbedding", {"num_heads": 2}, {}),
+}
+
+
+@pytest.mark.parametrize(("inputs", "op", "told", "types"), BARE.values(), ids=BARE)
+def test_a_bare_node_is_checked(
+    inputs: list[str], op: str, told: dict[str, Any], types: dict[str, Any]
+) -> None:
+    outputs = ["y", "state"] if op == "LinearAttention" else ["y"]
+    bare = helper.make_node(op, inputs, outputs, **told)
+    spec = av.from_onnx(bare, types=types)
+    report = av.check(bare, spec, framework="onnx", cases=6, explain=False)
+    assert {v.status for v in report.verdicts[: len(outputs)]} == {Status.HELD}
 
 
 def test_a_model_is_checked_in_a_process_of_its_own(tmp_path: Path) -> None:
@@ -263,4 +291,4 @@ def test_a_model_is_checked_in_a_process_of_its_own(tmp_path: Path) -> None:
 def test_the_examples_of_the_package_are_true() -> None:
     from attnverify import onnx as package
 
-    assert [doctest.testmod(module).failed for module in (package, node)] == [0, 0]
+    assert [doctest.testmod(module).failed for module in (package, node, told)] == [0, 0, 0]

@@ -6,10 +6,12 @@ what chose the cases. ONNX's own cases have no negative entry, and let every one
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import json
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,8 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
     Path("data").write_text("a file")
     with pytest.raises(ReportError, match="cannot be written"):
         av.onnx_tests("global", "data")
+
+
+def test_the_examples_of_the_writer_are_true() -> None:
+    modules = [import_module(f"attnverify.onnx_tests{part}") for part in ("", ".cases")]
+    assert [doctest.testmod(module).failed for module in modules] == [0, 0]
