@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.frameworks
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
 
 import attnverify as av  # noqa: E402  what follows needs onnx
+from attnverify.cli import app  # noqa: E402
 from attnverify.compare import same_bits  # noqa: E402
 from attnverify.notation import attention, causal, grouped, within  # noqa: E402
 from attnverify.onnx import bind, node, told  # noqa: E402
@@ -286,6 +288,18 @@ def test_a_model_is_checked_in_a_process_of_its_own(tmp_path: Path) -> None:
         isolate=True,
     )
     assert report.verdicts[0].status is Status.HELD
+
+
+def test_the_path_of_a_model_goes_where_a_name_goes() -> None:
+    model = NODES["test_attention_3d_gqa_causal"].model
+    onnx.save(model, "model.onnx")
+    assert av.load("model.onnx") == av.from_onnx(model)
+    assert av.load("model.onnx", outputs="A").outputs == ("A",)
+    told = ["check", "model.onnx", "--spec", "model.onnx", "--cases", "4"]
+    assert CliRunner().invoke(app, told).exit_code == 0
+    onnx.save(model_of("test_attention_3d_gqa_causal", is_causal=0), "other.onnx")
+    assert CliRunner().invoke(app, [*told[:3], "other.onnx", *told[4:]]).exit_code == 1
+    assert CliRunner().invoke(app, [*told[:3], "missing.onnx"]).exit_code == 2
 
 
 def test_the_examples_of_the_package_are_true() -> None:
