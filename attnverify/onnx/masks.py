@@ -11,6 +11,7 @@ from attnverify.errors import ShapeError
 from attnverify.onnx.bound import Array, Arrays
 from attnverify.onnx.node import Node, Shape
 
+REAL = ("float16", "bfloat16", "float32", "float64")
 SCORES = ("batch", "heads", "queries", "keys")
 
 
@@ -89,6 +90,13 @@ def mask_wire(node: Node, keys: tuple[str, ...]) -> MaskWire | None:
     told = node.inputs["attn_mask"]
     if not told.dtype:
         raise node.known("attn_mask", "type", "a boolean mask is another spec than a real one")
+    if told.dtype not in ("bool", *REAL):
+        raise node.refused(
+            "attn_mask is boolean, or real and added to the scores",
+            found=told.dtype,
+            due=f"bool, {', '.join(REAL)}",
+            hint="cast the mask to one of these",
+        )
     if told.shape is None:
         raise node.known("attn_mask", "shape", "it says along which axes a mask is broadcast")
     if not 1 <= len(told.shape) <= len(SCORES):

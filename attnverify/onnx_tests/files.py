@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.errors import ReportError
+from attnverify.errors import ParameterError, ReportError
 from attnverify.onnx import Bound
 from attnverify.onnx.node import library
 from attnverify.onnx_tests.cases import Kept
@@ -48,7 +48,10 @@ def written(folder: Path, bound: Bound, kept: Kept, layout: Layout, words: str) 
 def model(
     bound: Bound, feeds: Mapping[str, Array], answers: Mapping[str, Array], words: str
 ) -> Any:
-    """The node as a model whose inputs and outputs have the types and sizes of these arrays."""
+    """The node as a model whose inputs and outputs have the types and sizes of these arrays.
+
+    Raises ParameterError where the operator takes no such type.
+    """
     helper = library().helper
     # What has no value that is due is an output of the node and none of the graph.
     sides = [[_declared(n, a) for n, a in arrays.items()] for arrays in (feeds, answers)]
@@ -58,7 +61,16 @@ def model(
     found = helper.make_model(
         graph, opset_imports=[opset], ir_version=ir_version, producer_name="attnverify"
     )
-    library().checker.check_model(found)
+    try:
+        library().checker.check_model(found)
+        library().shape_inference.infer_shapes(found, check_type=True, strict_mode=True)
+    except (library().checker.ValidationError, library().shape_inference.InferenceError) as error:
+        raise ParameterError(
+            "ONNX does not take the model of this case",
+            node=f"{bound.node.op}-{bound.node.version}",
+            found=str(error).strip().splitlines()[0],
+            hint="give another dtype, or other sizes",
+        ) from error
     return found
 
 

@@ -67,6 +67,12 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str, str]] = {
         "type of the input 'keep' (attn_mask) is not known",
         "types={'keep'",
     ),
+    "a mask of whole numbers": (
+        bare(inputs="Q K V keep"),
+        {"types": {"keep": np.ones((2, 3), "int64")}},
+        "attn_mask is boolean, or real",
+        "cast the mask",
+    ),
     "a mask of five axes": (
         bare(inputs="Q K V keep"),
         {"types": {"keep": np.ones((1, 1, 1, 2, 3), bool)}},

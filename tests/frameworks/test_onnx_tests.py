@@ -217,6 +217,12 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         "computes another function",
     ),
     "no such name": ("globl", {}, LoadError, "no spec of this name"),
+    "a type that the operator lacks": (
+        NODES["test_rotary_embedding"].model,
+        {"dtype": "float64"},
+        ParameterError,
+        r"RotaryEmbedding-23\n.*tensor\(double\)",
+    ),
     "no such type": ("global", {"dtype": "float31"}, ParameterError, "float31"),
 }
 
