@@ -201,6 +201,25 @@ def test_a_narrower_softmax_is_told_apart_and_may_be_declared() -> None:
     assert found.verdicts(got, "float32", found.bound.internal)[0].status is Status.HELD
 
 
+VERIFIED = [
+    "test_attention_3d_with_past_and_present_qk_matmul_bias",
+    "test_attention_local_window_gqa_rank4_mask",
+    "test_linear_attention_gated_delta_gqa",
+    "test_rotary_embedding_with_interleaved_rotary_dim",
+]
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_the_spec_of_a_node_verifies(name: str) -> None:
+    assert av.verify(av.from_onnx(NODES[name].model), examples=2).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NODES)
+def test_each_spec_of_a_node_verifies(name: str) -> None:
+    assert av.verify(av.from_onnx(NODES[name].model), examples=4).ok
+
+
 # ---- A model is checked against the spec of its node, with nothing else to tell
 
 CHECKED = [
