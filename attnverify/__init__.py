@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from attnverify.identify import identify
     from attnverify.lattice import lattice
     from attnverify.library import catalog, load
+    from attnverify.onnx import from_onnx
+    from attnverify.onnx_tests import onnx_tests
     from attnverify.report import write_html
     from attnverify.spec import Spec
     from attnverify.transforms.gradient import gradient
@@ -37,12 +39,14 @@ _HOMES = {
     "compile": "attnverify.compile",
     "flow": "attnverify.flow.report",
     "from_flex": "attnverify.flex",
+    "from_onnx": "attnverify.onnx",
     "gradient": "attnverify.transforms.gradient",
     "ghostwrite": "attnverify.ghostwrite",
     "audit": "attnverify.audit",
     "identify": "attnverify.identify",
     "lattice": "attnverify.lattice",
     "load": "attnverify.library",
+    "onnx_tests": "attnverify.onnx_tests",
     "Report": "attnverify.verdict",
     "Spec": "attnverify.spec",
     "tangent": "attnverify.transforms.tangent",
@@ -62,11 +66,13 @@ __all__ = [
     "compile",
     "flow",
     "from_flex",
+    "from_onnx",
     "ghostwrite",
     "gradient",
     "identify",
     "lattice",
     "load",
+    "onnx_tests",
     "tangent",
     "verify",
     "write_html",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attnverify.spec import Spec
 
 SEARCH_PATH = "ATTNVERIFY_SPECS"
+MODEL = ".onnx"
 
 
 def folders() -> list[Path]:
@@ -46,14 +47,14 @@ def catalog() -> list[str]:
 
 def find(name: str) -> Path:
     """The file of a spec given by name or path; LoadError with near names where there is none."""
-    if name.endswith(".py") or os.sep in name:
+    if name.endswith((".py", MODEL)) or os.sep in name:
         path = Path(name)
         if path.is_file():
             return path
         raise LoadError(
             "no spec file at this path",
             spec=name,
-            hint="name a catalogue spec or the path of a .py file",
+            hint="name a catalogue spec or the path of a .py file or an .onnx model",
         )
     for folder in folders():
         path = folder / f"{name}.py"
@@ -80,7 +81,8 @@ def describe(name: str) -> str:
 def load(name: str | Spec, *, outputs: str | Iterable[str] | None = None, **values: Any) -> Spec:
     """Load a spec by name or path; keywords choose within a family and give parameters values.
 
-    `outputs` names other tensors that the spec assigns as its outputs, as a list or "O A". Raises
+    The path of an ONNX model stands for the spec of its node, as `from_onnx` makes it. `outputs`
+    names other tensors that the spec assigns as its outputs, as a list or "O A". Raises
     LoadError where the file does not load, ParameterError for a wrong keyword or output.
 
     >>> load("causal", align="bottom_right").name
@@ -97,6 +99,8 @@ def load(name: str | Spec, *, outputs: str | Iterable[str] | None = None, **valu
     if not isinstance(name, str):
         raise LoadError("a spec is given by name, by path or as a Spec", found=repr(name))
     path = find(name)
+    if path.suffix == MODEL:
+        return _giving(specialise(_of_model(path), values), outputs)
     module = _module(path)
     found = module.spec
     options = tuple(found.choices) if isinstance(found, Family) else ()
@@ -111,6 +115,12 @@ def load(name: str | Spec, *, outputs: str | Iterable[str] | None = None, **valu
     if not member.description:
         member = member.replace(description=text)
     return _giving(specialise(member, rest), outputs)
+
+
+def _of_model(path: Path) -> Spec:
+    from attnverify.onnx import from_onnx  # noqa: PLC0415  specs need SymPy, finding them does not
+
+    return from_onnx(path)
 
 
 def _giving(spec: Spec, outputs: str | Iterable[str] | None) -> Spec:
@@ -155,6 +165,8 @@ def choices(name: str) -> dict[str, tuple[object, ...]]:
     """The choices that a family offers, by argument; empty for a single spec."""
     from attnverify.family import Family  # noqa: PLC0415  specs need SymPy, finding them does not
 
+    if name.endswith(MODEL):
+        return {}
     found = _module(find(name)).spec
     return (
         {key: choice.values for key, choice in found.choices.items()}

@@ -153,3 +153,31 @@ def test_too_few_draws_say_nothing_together() -> None:
     forward = judged("causal", cases=5).verdicts[0]
     assert forward.status is Status.HELD
     assert "filters" not in forward.evidence
+
+
+def cached(fault: str = "") -> Callable[..., dict[str, Array]]:
+    """Decoding with a cache, which goes back to the caller."""
+
+    def run(q: Array, k: Array, v: Array, **past: Array) -> dict[str, Array]:
+        keys, values = (
+            np.concatenate([past[f"{name}_past"], new], axis=2)
+            for name, new in (("K", k), ("V", v))
+        )
+        scores = q @ keys.swapaxes(-1, -2) / np.sqrt(np.array(q.shape[-1], q.dtype))
+        seen = np.tri(q.shape[2], keys.shape[2], keys.shape[2] - q.shape[2], dtype=bool)
+        scores = np.where(seen, scores, -np.inf)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        output = weights / weights.sum(-1, keepdims=True) @ values
+        return {"O": output, "K_all": keys[:, :, ::-1] if fault else keys}
+
+    return run
+
+
+def test_a_cache_that_no_score_reaches_is_told_apart_by_a_lost_position() -> None:
+    settings: dict[str, Any] = {"outputs": ("O", "K_all"), "cases": 8, "explain": False}
+    settings |= {"sizes": {"queries": "new"}}
+    right = {v.name: v for v in av.check(cached(), "kv_cache", **settings).verdicts}
+    verdict = right["forward K_all (float32)"]
+    assert (verdict.status, power(verdict)["dropped key"]) == (Status.HELD, "caught")
+    wrong = {v.name: v for v in av.check(cached("reversed"), "kv_cache", **settings).verdicts}
+    assert wrong["forward K_all (float32)"].status is Status.REFUTED

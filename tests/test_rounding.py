@@ -168,6 +168,19 @@ def test_masked_entries_have_no_room_at_all() -> None:
     assert (due.dues["dK"].sigma[..., :12, :] > 0).all()
 
 
+def test_an_infinite_entry_has_no_room_and_leaves_its_row_its_own() -> None:
+    spec = av.load("masked").replace(outputs=("L",))
+    case = Draw(spec, dtype="float32").case(SIZES, seed=0)
+    case.arrays["mask"][0, 0, 3] = False
+    due = Rounding(spec, "float32").expected(case.arrays, {}).dues["L"]
+    assert due.value[0, 0, 3] == -np.inf
+    assert np.isfinite(due.sigma).all()
+    assert (np.delete(due.sigma[0, 0], 3) > 0).all()
+    wrong = np.where(due.value == -np.inf, np.finfo("float32").min, due.value)
+    assert judge("L", wrong, due).status is Status.REFUTED
+    assert judge("L", due.value, due).status is Status.HELD
+
+
 def test_the_bound_does_not_vanish_with_the_reference() -> None:
     """With one key dQ is zero, and right libraries return noise there."""
     case = Draw(av.load("global"), dtype="float32").case({"key_dim": 4, "value_dim": 4}, seed=0)

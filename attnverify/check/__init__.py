@@ -18,7 +18,7 @@ from attnverify.inputs import Support
 from attnverify.library import load
 from attnverify.spec import Spec
 from attnverify.store import Run
-from attnverify.subjects import Outputs, named_outputs, packages
+from attnverify.subjects import Outputs, named_outputs, own_layout, packages
 from attnverify.subjects.process import Limits
 from attnverify.transforms.gradient import gradient
 from attnverify.verdict import Report, Section, Verdict, Witness
@@ -78,8 +78,8 @@ def check(
     chosen = load(spec, **params, **declared(spec, empty_rows, packed))
     loaded = chosen if outputs is None else chosen.replace(outputs=named_outputs(outputs))
     settings = Settings(
-        fn, loaded, framework, layout, dict(kwargs or {}), dict(inputs or {}), outputs or (),
-        dict(sizes or {}), internal, empty_rows, vjp, seed,
+        fn, loaded, framework, layout or own_layout(fn, loaded, framework), dict(kwargs or {}),
+        dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
         profile=profile, poison=poison_of(poison), explain=explain,

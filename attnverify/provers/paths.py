@@ -120,7 +120,9 @@ class Routes:
             outputs = forward(inputs, case.sizes, case.parameters)
             return sum(anp.sum(outputs[out] * arrays[dual]) for out, dual in weights.items())
 
-        found = autograd.grad(pairing)({name: arrays[name] for name in self.wrt})
+        # The pairing itself is not read: scores that are hidden may make it infinity less infinity.
+        with np.errstate(invalid="ignore"):
+            found = autograd.grad(pairing)({name: arrays[name] for name in self.wrt})
         return dict(zip(self.gradient.outputs, (found[name] for name in self.wrt), strict=True))
 
 

@@ -23,6 +23,7 @@ from attnverify.inputs.entries import shape_of
 from attnverify.inputs.sizes import CHANNELS, FEW
 from attnverify.rounding.masked import Written, written_mask
 from attnverify.rounding.parts import joint
+from attnverify.rounding.unscored import unscored
 from attnverify.spec import Spec
 from attnverify.transforms.naming import name_softmaxes, unused
 
@@ -59,6 +60,7 @@ class Altered:
         self.spec, self._names = spec, [unused(n, taken) for n in ("temper", "hidden", "shown")]
         scores = _scores(named)
         self._real = [e.tensor.name for e in spec.inputs if e.tensor.kind == "real"]
+        self._unscored = unscored(named, scores)
         self.temper = "the scores" if scores else self._real[0] if self._real else ""
         self._tempered, self._weights = bool(scores), _weights(named)
         self._mask = None if self._weights else written_mask(named)
@@ -110,14 +112,31 @@ class Altered:
         return None if place is None else self._run(given, shown=place)
 
     def dropped(self, given: Given, rng: np.random.Generator) -> Found:
-        """The values where one row misses one of several keys that it sees."""
+        """The values where one row misses one of several keys that it sees.
+
+        Of outputs that no score reaches, as a cache for the next step: where all inputs miss one.
+        """
         if self._weights is None:
             return self._position_lost(given, rng)
+        found: dict[str, Array] = {}
         seen = self._places(given)
-        if seen is None:
-            return None
-        place = _any(seen & (seen.sum(-1, keepdims=True) > 1), rng)
-        return None if place is None else self._run(given, hidden=place)
+        if seen is not None:
+            place = _any(seen & (seen.sum(-1, keepdims=True) > 1), rng)
+            found = {} if place is None else self._run(given, hidden=place)
+        if self._unscored:
+            lost = self._run(replace(given, arrays=self._all_lost(given, rng)))
+            found |= {name: lost[name] for name in self._unscored}
+        return found or None
+
+    def _all_lost(self, given: Given, rng: np.random.Generator) -> dict[str, Array]:
+        """The arrays, one position of every real input along a sequence read as zero."""
+        changed = dict(given.arrays)
+        for entry in self.spec.inputs:
+            name = entry.tensor.name
+            if name in self._real and _rows(entry) and changed[name].size:
+                changed[name] = changed[name].copy()
+                changed[name][_one(entry, changed[name].shape, rng)] = 0
+        return changed
 
     def without_row(self, given: Given, rng: np.random.Generator) -> Found:
         """The gradients that one row of the outputs gives nothing to; None without gradients."""

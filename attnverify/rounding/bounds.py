@@ -150,8 +150,8 @@ class Rounding:
     def _due(self, name: str, value: Array, deviation: Array) -> Due:
         # A reference no wider than the subject errs as much as the subject does.
         doubled = 1.0 if reference_is_wider(self.dtype.name) else 2.0**0.5
-        # What is undefined has no error, and must not spoil the mean of its row.
-        told = np.where(np.isnan(value), 0, deviation)
+        # What is undefined or infinite has no error, and must not spoil the mean of its row.
+        told = np.where(np.isfinite(value), deviation, 0)
         smooth = _smoothed(told, None if self.profile.selective else NEAR)
         sigma = doubled * (self._sure * np.fmax(smooth, told) if self.profile.selective else smooth)
         # What the wider reference still tells from zero may be zero to the subject.

@@ -113,6 +113,18 @@ def resolved(name: str, framework: str) -> Any:
     return name if framework in MODELS else resolve_subject(name)
 
 
+def own_layout(fn: Any, spec: Spec, framework: str) -> Mapping[str, str] | None:
+    """How a subject lays out the spec's arrays, where it says so itself; None where it does not.
+
+    >>> from attnverify import load
+    >>> own_layout(len, load("global"), "numpy")
+    """
+    if framework not in MODELS or not spec.name.startswith("onnx_"):
+        return None
+    found: Mapping[str, str] | None = import_module("attnverify.subjects.onnx").own_layout(fn, spec)
+    return found or None
+
+
 def packages(framework: str) -> tuple[str, ...]:
     """The packages whose versions say what a framework's subject ran with.
 
@@ -158,6 +170,7 @@ __all__ = [
     "SubjectGone",
     "WrongForm",
     "named_outputs",
+    "own_layout",
     "packages",
     "plan",
     "resolved",

@@ -6,16 +6,25 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.compare import same_bits
 from attnverify.dtypes import float_type, type_name
-from attnverify.errors import MissingExtraError, ParameterError, SubjectError
+from attnverify.errors import (
+    AttnverifyError,
+    MissingExtraError,
+    ParameterError,
+    SubjectError,
+)
 from attnverify.subjects.base import ForwardOnly, Plan, SubjectFault, Values, guarded, returned
 from attnverify.verdict import Status
+
+if TYPE_CHECKING:
+    from attnverify.onnx import Bound
+    from attnverify.spec import Spec
 
 try:
     import onnx
@@ -40,21 +49,30 @@ class OnnxSubject(ForwardOnly):
 
     def __init__(self, fn: Any, plan: Plan, vjp: Callable[..., Any] | None = None) -> None:
         source = fn if isinstance(fn, onnx.NodeProto) else _model(fn)
+        self.bound = bound_model(source, plan.spec) if not plan.inputs and not plan.kwargs else None
         self.graph = _by_name(plan, _names(source))
         one = isinstance(source, onnx.NodeProto)
-        self.model = _of_node(source, self.graph) if one else source
+        self.model = _of_node(source, self.graph, self.bound) if one else source
         self.takes = _taken(self.model)
         # What does not fit is told before anything is drawn.
-        _fed(self.takes, *self.graph.arguments(*_samples(plan)))
+        self._feed(*_samples(plan))
         super().__init__(self._prepared(), plan, vjp)
 
+    def _feed(self, values: Values, parameters: Values) -> dict[str, Array]:
+        """Every graph input: as its node has it, or as a call of the plan has it."""
+        if self.bound is not None:
+            return _fed(self.takes, (), self.bound.feeds(values))
+        return _fed(self.takes, *self.graph.arguments(values, parameters))
+
     def call(self, values: Values, parameters: Values) -> Any:
-        """Run the model; its outputs in order, or by name where the plan asks for names."""
-        feed = _fed(self.takes, *self.graph.arguments(values, parameters))
-        found = guarded(self.fn, None, feed)
+        """Run the model; its outputs in order, or by name where names are known or asked for."""
+        found = guarded(self.fn, None, self._feed(values, parameters))
+        names = [output.name for output in self.model.graph.output]
+        by_name = dict(zip(names, found, strict=True))
         if isinstance(self.plan.outputs, Mapping):
-            by_name = zip((output.name for output in self.model.graph.output), found, strict=True)
-            return {**dict(enumerate(found)), **dict(by_name)}
+            return {**dict(enumerate(found)), **by_name}
+        if self.bound is not None and not self.plan.outputs:
+            return {tensor: by_name[name] for name, tensor in self.bound.outputs.items()}
         return tuple(found)
 
     def lift(self, array: Array) -> Array:
@@ -110,6 +128,35 @@ class RuntimeSubject(OnnxSubject):
         return run
 
 
+def bound_model(source: Any, spec: Spec) -> Bound | None:
+    """A node, or that of a model that is no more, where `spec` is what `from_onnx` makes of it."""
+    graph = source.graph if isinstance(source, onnx.ModelProto) else None
+    if (graph is not None and len(graph.node) != 1) or not spec.name.startswith("onnx_"):
+        return None
+    # Specs are made of SymPy's sizes, which other models do without.
+    from attnverify.onnx import bind  # noqa: PLC0415
+    from attnverify.onnx.told import types_by  # noqa: PLC0415
+
+    try:
+        found = bind(source, types=types_by(spec, source) if graph is None else None)
+    except AttnverifyError:
+        return None
+    theirs, ours = (
+        [(entry.tensor.name, entry.tensor.kind) for entry in each.inputs]
+        for each in (spec, found.spec)
+    )
+    given = graph.output if graph is not None else ()
+    names = {output.name for output in given} or set(found.outputs)
+    fits = (spec.name, theirs) == (found.spec.name, ours) and names == set(found.outputs)
+    return found if fits else None
+
+
+def own_layout(fn: Any, spec: Spec) -> dict[str, str] | None:
+    """How a model's node lays out the arrays of the spec that it makes; None for another model."""
+    bound = bound_model(fn if isinstance(fn, onnx.NodeProto) else _model(fn), spec)
+    return None if bound is None else dict(bound.layout)
+
+
 def _built(build: Callable[[], Any], runner: str) -> Any:
     try:
         return build()
@@ -151,14 +198,15 @@ def _model(fn: Any) -> Any:
         ) from error
 
 
-def _of_node(node: Any, plan: Plan) -> Any:
+def _of_node(node: Any, plan: Plan, bound: Bound | None) -> Any:
     """A model of one node, in the newest operator set that defines its operator anew."""
     try:
         version = onnx.defs.get_schema(node.op_type, domain=node.domain).since_version
     except onnx.defs.SchemaError as error:
         raise SubjectError("ONNX has no such operator", found=node.op_type) from error
-    names = _names(node)
-    samples = _matched(names, *plan.arguments(*_samples(plan)))
+    names, (arrays, parameters) = _names(node), _samples(plan)
+    samples = bound.feeds(arrays) if bound is not None else None
+    samples = samples or _matched(names, *plan.arguments(arrays, parameters))
     inputs = [_declared(name, samples[name], plan.dtype) for name in names]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = helper.make_graph([node], node.op_type, inputs, outputs)
