@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from attnverify.audit import audit
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.export import export
     from attnverify.flex import from_flex
     from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
@@ -35,6 +36,7 @@ _HOMES = {
     "catalog": "attnverify.library",
     "check": "attnverify.check",
     "compile": "attnverify.compile",
+    "export": "attnverify.export",
     "flow": "attnverify.flow.report",
     "from_flex": "attnverify.flex",
     "gradient": "attnverify.transforms.gradient",
@@ -60,6 +62,7 @@ __all__ = [
     "catalog",
     "check",
     "compile",
+    "export",
     "flow",
     "from_flex",
     "ghostwrite",

@@ -15,6 +15,7 @@ from attnverify import __version__
 from attnverify.cli.audit import audit
 from attnverify.cli.check import check
 from attnverify.cli.explain import explain
+from attnverify.cli.export import export
 from attnverify.cli.flow import flow
 from attnverify.cli.ghostwrite import ghostwrite
 from attnverify.cli.identify import identify
@@ -90,6 +91,7 @@ app.command("audit")(audit)
 app.command("explain")(explain)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
+app.command("export")(export)
 app.command("lattice")(lattice)
 app.command("theorems")(theorems)
 app.command("report")(report)

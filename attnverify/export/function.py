@@ -1,0 +1,117 @@
+"""One function of an exported file, from a spec's recipe."""
+
+from __future__ import annotations
+
+import re
+
+from attnverify.algebra.parameters import domain
+from attnverify.algebra.terms import Parameter
+from attnverify.compile.lower import lower
+from attnverify.compile.scalars import size_name
+from attnverify.export.body import Body, returned
+from attnverify.export.dialects import Dialect
+from attnverify.export.layout import called, tuple_of
+from attnverify.export.live import live
+from attnverify.export.names import Names
+from attnverify.export.sizes import Sizes
+from attnverify.spec import Spec
+
+
+class Function:
+    """A spec as a function of one library.
+
+    `asked` are the axes whose sizes no array tells, `used` the helpers that its lines call.
+    """
+
+    def __init__(
+        self, spec: Spec, dialect: Dialect, name: str, asked: tuple[str, ...] = ()
+    ) -> None:
+        self.spec, self.dialect, self.name = spec, dialect, name
+        self.sizes = Sizes(spec, asked)
+        self.asked = self.sizes.asked
+        self.recipe = lower(spec)
+        self.arrays = [op.out for op in self.recipe.ops if op.kind == "input"]
+        self.kinds = [entry.tensor.kind for entry in spec.inputs]
+        self.settings = [*(p.name for p in spec.parameters), *map(size_name, self.asked)]
+        self.used = {"expect"}
+
+    def text(self) -> str:
+        """The whole function."""
+        lines = [
+            *self.signature(),
+            f'    """{self.equations()}\n    """',
+            *(f"    {line}" for line in self._begin()),
+            *self._body(),
+        ]
+        return "\n".join(lines)
+
+    def signature(self, name: str = "") -> list[str]:
+        """The line that names the function and its arguments."""
+        named = [_argument(p) for p in self.spec.parameters] + [*map(size_name, self.asked)]
+        return called(
+            f"def {name or self.name}", [*self.arrays, *(["*", *named] if named else [])], ":"
+        )
+
+    def equations(self) -> str:
+        """The equations in the words of `attnverify show`."""
+        text = self.spec.text().replace("\\", "\\\\").replace('"""', "'''")
+        return text.replace("\n", "\n    ")
+
+    def _begin(self) -> list[str]:
+        """Domains of parameters, arrays from what is handed in, sizes."""
+        lines = [line for p in self.spec.parameters for line in _domain_check(p)]
+        if self.dialect.arrays:
+            lines += called(
+                ", ".join(self.arrays) + " = map",
+                [f"{self.dialect.library}.asarray", tuple_of(self.arrays)],
+                "",
+            )
+        return [*lines, *self.sizes.lines]
+
+    def _body(self) -> list[str]:
+        """The operations, and the outputs in order."""
+        outputs = self.recipe.outputs
+        ends = [value.name for _, value, _ in outputs]
+        ops = live(self.recipe.ops, ends)
+        taken = {*self.arrays, *self.settings, *map(size_name, self.recipe.axes)}
+        own = {"math", "real", *self.dialect.reserved, *self.dialect.helpers}
+        body = Body(self.dialect, self.spec.name, Names(taken | own))
+        split = {name for name, places in self.recipe.inputs if any(len(p) > 1 for p in places)}
+        for op in ops:
+            if op.kind == "input" and op.out in split:
+                sizes = ", ".join(size_name(x.partition("@")[2]) for x in op.labels)
+                body.line(f"{op.out} = {op.out}.reshape({sizes})")
+        body.run(ops, ends)
+        results = [returned(body, value, places) for _, value, places in outputs]
+        self.used |= body.used
+        return [*self._types(body.lines, results), *body.lines, f"    return {', '.join(results)}"]
+
+    def _types(self, lines: list[str], results: list[str]) -> list[str]:
+        """Where the working type and the device are read, if some line asks."""
+        first = next(n for n, kind in zip(self.arrays, self.kinds, strict=True) if kind == "real")
+        code = "\n".join([*lines, *results])
+        named = {"real": self.dialect.real, "device": self.dialect.device}
+        return [
+            f"    {name} = {text.format(first)}"
+            for name, text in named.items()
+            if text and re.search(rf"\b{name}\b", code)
+        ]
+
+
+def _argument(parameter: Parameter) -> str:
+    """A parameter as an argument, with its default where it has one."""
+    default = parameter.default
+    if default is None:
+        return parameter.name
+    return f"{parameter.name}={int(default) if parameter.integer else repr(float(default))}"
+
+
+def _domain_check(parameter: Parameter) -> list[str]:
+    """A parameter outside its domain is an error."""
+    name = parameter.name
+    bounds = [("<", parameter.ge), ("<=", parameter.gt), (">", parameter.le), (">=", parameter.lt)]
+    wrong = [f"{name} {sign} {bound}" for sign, bound in bounds if bound is not None]
+    wrong += [f"{name} % {parameter.multiple_of}"] if parameter.multiple_of else []
+    if not wrong:
+        return []
+    return [f"if {' or '.join(wrong)}:", f'    raise ValueError("{name} is {domain(parameter)}")']
