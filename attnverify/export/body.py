@@ -27,6 +27,7 @@ class Body:
     lines: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     known: dict[str, Text] = field(default_factory=dict)
+    weights: set[str] = field(default_factory=set)
     indent: str = "    "
     counter: str = ""
 
@@ -120,10 +121,18 @@ class Body:
             return self.array(parts[0])
         if op.detail == "select" and parts[1].plain and parts[2].plain:
             parts[1] = self.array(parts[1])
-        form = self._form(op, parts)
+        form = self._weighed(op, parts) or self._form(op, parts)
         if form.partition("(")[0] in self.dialect.helpers:
             self.used.add(form.partition("(")[0])
         return Text(*filled(form, parts))
+
+    def _weighed(self, op: Op, parts: list[Text]) -> str:
+        """The form of a product of weights with as large an array; empty for another one."""
+        zero = [operand.name in self.weights for operand in op.operands]
+        whole = all(operand.labels == op.labels for operand in op.operands)
+        if op.detail != "multiply" or not whole or sum(zero) != 1 or any(p.plain for p in parts):
+            return ""
+        return "times({0}, {1})" if zero[0] else "times({1}, {0})"
 
     def _form(self, op: Op, parts: list[Text]) -> str:
         """How the library writes a function; PyTorch has some apart for Python numbers."""
@@ -147,10 +156,16 @@ class Body:
 
     def _contract(self, op: Op) -> Text:
         letters = letters_of(op)
-        terms = ",".join("".join(letters[x] for x in o.labels) for o in op.operands)
+        zero = [operand.name in self.weights for operand in op.operands]
+        weighed = len(zero) == 2 and sum(zero) == 1
+        # The weights come first, as the helper takes them.
+        operands = op.operands[::-1] if weighed and zero[1] else op.operands
+        terms = ",".join("".join(letters[x] for x in o.labels) for o in operands)
         formula = f'"{terms}->{"".join(letters[x] for x in op.labels)}"'
-        arrays = ", ".join(self.known[operand.name].text for operand in op.operands)
-        return Text(f"{self.dialect.library}.einsum({formula}, {arrays})")
+        arrays = ", ".join(self.known[operand.name].text for operand in operands)
+        self.used |= {"contract"} if weighed else set()
+        function = "contract" if weighed else f"{self.dialect.library}.einsum"
+        return Text(f"{function}({formula}, {arrays})")
 
     def _root(self, op: Op) -> Text:
         (source,) = op.operands

@@ -14,14 +14,14 @@ from attnverify.equations import place_axis
 from attnverify.errors import SpecError
 from attnverify.export.dialects import Dialect
 from attnverify.export.function import Function
-from attnverify.export.live import masks
+from attnverify.export.masked import hides
 from attnverify.export.wrapped import jax_rule, torch_rule
 from attnverify.spec import Spec
 
 WIDTH = 96
 MASKED = (
-    " Masked scores are selected and never multiplied, so what a masked score holds, NaN as well,"
-    " reaches no weight."
+    " Masked scores are selected and never multiplied, and a weight of 0 leaves nothing of what it"
+    " meets: a masked slot may hold anything, NaN as well."
 )
 
 
@@ -90,7 +90,7 @@ def _head(spec: Spec, forward: Function, dialect: Dialect, name: str) -> str:
         rest.strip(),
         fill(
             f"Written by attnverify {__version__} from the spec {spec.name}. It needs "
-            f"{dialect.title} alone.{MASKED if masks(forward.recipe.ops) else ''}",
+            f"{dialect.title} alone.{MASKED if hides(forward.recipe.ops) else ''}",
             WIDTH,
         ),
         _listed("Arrays, of one floating type where they are real:", map(_array, spec.inputs)),

@@ -12,6 +12,7 @@ from attnverify.export.body import Body, returned
 from attnverify.export.dialects import Dialect
 from attnverify.export.layout import called, tuple_of
 from attnverify.export.live import live
+from attnverify.export.masked import weights
 from attnverify.export.names import Names
 from attnverify.export.sizes import Sizes
 from attnverify.spec import Spec
@@ -75,7 +76,7 @@ class Function:
         ops = live(self.recipe.ops, ends)
         taken = {*self.arrays, *self.settings, *map(size_name, self.recipe.axes)}
         own = {"math", "real", *self.dialect.reserved, *self.dialect.helpers}
-        body = Body(self.dialect, self.spec.name, Names(taken | own))
+        body = Body(self.dialect, self.spec.name, Names(taken | own), weights=weights(ops))
         split = {name for name, places in self.recipe.inputs if any(len(p) > 1 for p in places)}
         for op in ops:
             if op.kind == "input" and op.out in split:

@@ -21,6 +21,21 @@ def finite(top):
     return LIB.where(LIB.isneginf(top), 0, top)
 '''
 
+TIMES = '''
+def times(weight, x):
+    """The product, and 0 where the weight is 0, whatever x holds in a masked slot."""
+    return weight * LIB.where(weight == 0, 0, x)
+'''
+
+CONTRACT = '''
+def contract(formula, weight, x):
+    """einsum of which a term with weight 0 is 0, whatever x holds in a masked slot."""
+    known = LIB.isfinite(x)
+    spoiled = LIB.einsum(formula, LIB.where(weight != 0, 1.0, 0.0), LIB.where(known, 0.0, 1.0))
+    result = LIB.einsum(formula, weight, LIB.where(known, x, 0))
+    return LIB.where(spoiled > 0, math.nan, result)
+'''
+
 LOGISTIC = '''
 def logistic(x):
     """1 / (1 + exp(-x)) without overflow."""

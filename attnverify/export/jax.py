@@ -6,6 +6,28 @@ from attnverify.export import helpers
 from attnverify.export.dialects import Dialect, forms
 from attnverify.export.helpers import completed
 
+THRESHOLD = '''
+def threshold(scores, axis, power):
+    """The tau at which sum max(scores - tau, 0) ** power = 1 along an axis; 0 in an empty row.
+
+    It lies within 1 below the largest score, and is found by halving. Derivatives hold it constant:
+    two Newton steps follow, which have them.
+    """
+    scores = lax.stop_gradient(scores)
+    top = jnp.max(scores, axis, keepdims=True, initial=-math.inf)
+    empty = jnp.isneginf(top)
+    high = jnp.where(empty, 0, top)
+
+    def halved(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        mass = jnp.sum(jnp.maximum(scores - middle, 0) ** power, axis, keepdims=True)
+        return jnp.where(mass >= 1, middle, low), jnp.where(mass >= 1, high, middle)
+
+    low, high = lax.fori_loop(0, 60, halved, (high - 1, high))
+    return jnp.where(empty, 0, low).squeeze(axis)
+'''
+
 JAX = Dialect(
     name="jax",
     title="JAX",
@@ -30,15 +52,11 @@ JAX = Dialect(
         "expect": completed(helpers.EXPECT, "jnp"),
         "inverse": completed(helpers.INVERSE, "jnp"),
         "finite": completed(helpers.FINITE, "jnp"),
+        "times": completed(helpers.TIMES, "jnp"),
+        "contract": completed(helpers.CONTRACT, "jnp"),
         "alibi_slope": completed(helpers.SLOPE, "jnp", ASREAL="jnp.asarray(head, real)"),
         "t5_bucket": completed(helpers.BUCKET, "jnp"),
-        "threshold": completed(
-            helpers.THRESHOLD,
-            "jnp",
-            KEPT="keepdims",
-            LARGEST="jnp.max(lax.stop_gradient(scores), axis, keepdims=True)",
-            RELU="jnp.maximum(lax.stop_gradient(scores) - middle, 0)",
-        ),
+        "threshold": THRESHOLD.strip(),
     },
     number="jnp.asarray({0}, real)",
     arange="jnp.arange({0})",

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-import sympy
-
 from attnverify.compile.recipe import Loop, Op, Operand
 
 
@@ -52,11 +50,6 @@ def _trimmed(op: Op, loop: Loop, wanted: set[str]) -> Op | None:
 def reads(ops: Iterable[Op]) -> set[str]:
     """The names that operations read."""
     return {operand.name for op in ops for operand in op.operands}
-
-
-def masks(ops: Iterable[Op]) -> bool:
-    """Whether some scores are selected: -inf stands where they are not seen."""
-    return any(op.kind == "scalar" and op.value == -sympy.oo for op in ops)
 
 
 def folded(ops: tuple[Op, ...], ends: Iterable[str], most: int = 3) -> dict[str, int]:

@@ -31,6 +31,8 @@ NUMPY = Dialect(
         "expect": completed(helpers.EXPECT, "np"),
         "inverse": completed(helpers.INVERSE, "np"),
         "finite": completed(helpers.FINITE, "np"),
+        "times": completed(helpers.TIMES, "np"),
+        "contract": completed(helpers.CONTRACT, "np"),
         "logistic": completed(helpers.LOGISTIC, "np"),
         "erf": completed(ERF, "np"),
         "alibi_slope": completed(helpers.SLOPE, "np", ASREAL="np.asarray(head, real)"),

@@ -37,6 +37,8 @@ TORCH = Dialect(
         "expect": completed(helpers.EXPECT, "torch"),
         "inverse": completed(helpers.INVERSE, "torch"),
         "finite": completed(helpers.FINITE, "torch"),
+        "times": completed(helpers.TIMES, "torch"),
+        "contract": completed(helpers.CONTRACT, "torch"),
         "alibi_slope": completed(helpers.SLOPE, "torch", ASREAL="torch.as_tensor(head).to(real)"),
         "t5_bucket": completed(helpers.BUCKET, "torch"),
         "threshold": "@torch.no_grad()\n"
