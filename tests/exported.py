@@ -17,7 +17,24 @@ import numpy.typing as npt
 import attnverify as av
 from attnverify.compare import within
 from attnverify.inputs import Case, Draw
-from attnverify.spec import Spec
+from attnverify.notation import (
+    Spec,
+    absolute,
+    axes,
+    erf,
+    exp,
+    larger,
+    let,
+    log,
+    logistic,
+    parameter,
+    relu,
+    smaller,
+    sqrt,
+    tanh,
+    tensors,
+    where,
+)
 from attnverify.verdict import Status, Verdict
 
 Array = npt.NDArray[Any]
@@ -178,3 +195,18 @@ def check_agrees(got: Mapping[str, Any], due: Mapping[str, Array]) -> None:
 def differs(got: Mapping[str, Any], due: Mapping[str, Array]) -> bool:
     """Whether some answer is not what is due."""
     return any(verdict.status is Status.REFUTED for verdict in verdicts(got, due))
+
+
+def every_function() -> Spec:
+    """All listed functions, of arrays and of numbers alone."""
+    batch, keys = axes("batch keys")
+    b, j = batch["b"], keys["j"]
+    X, Y, O = tensors("X Y O")
+    p = parameter("p", gt=0)
+    x = X[b, j]
+    arrays = [exp(x), log(x * x + 1), sqrt(x * x + 1), tanh(x), logistic(x), erf(x), relu(x)]
+    arrays += [absolute(x), larger(x, Y[b, j]), smaller(x, p), larger(p, x), x**3]
+    numbers = [exp(p), log(p), sqrt(p), tanh(p), logistic(p), erf(p), relu(p), absolute(p)]
+    numbers += [larger(p, 2), smaller(p, 2), 1 / p, where(p * 1 > 1)]
+    parts = [let(O[b, j], sum(arrays[1:], arrays[0]) + sum(numbers[1:], numbers[0]))]
+    return Spec("every_function", [x, Y[b, j]], parts, [O], parameters=[p])

@@ -18,33 +18,23 @@ from attnverify.errors import AttnverifyError, ParameterError, SpecError, Unknow
 from attnverify.export.file import library_file
 from attnverify.export.numpy import NUMPY
 from attnverify.inputs import Case
-from attnverify.notation import (
-    Spec,
-    absolute,
-    axes,
-    erf,
-    exp,
-    larger,
-    let,
-    log,
-    logistic,
-    parameter,
-    relu,
-    smaller,
-    softmax,
-    sqrt,
-    tanh,
-    tensors,
-    total,
-    where,
-)
+from attnverify.notation import Spec, axes, let, softmax, tensors, total
 from attnverify.serial import from_json
-from tests.exported import FEW, apart, case_of, check_agrees, differs, due_of, opened
+from tests.exported import (
+    FEW,
+    apart,
+    case_of,
+    check_agrees,
+    differs,
+    due_of,
+    every_function,
+    opened,
+)
 from tests.members import MEMBERS, TITLES
 
 batch, keys = axes("batch keys")
 b, j = batch["b"], keys["j"]
-X, Y, O = tensors("X Y O")
+X, O = tensors("X O")
 
 
 def answers(text: str, spec: Spec, case: Case) -> dict[str, Any]:
@@ -208,18 +198,6 @@ def test_a_number_of_the_working_type_stays_one() -> None:
         case = case_of(spec).converted("float32")
         for answer in answers(av.export(name, to="numpy", gradient=True), spec, case).values():
             assert answer.dtype == np.float32, name
-
-
-def every_function() -> Spec:
-    """All listed functions, of arrays and of numbers alone."""
-    p = parameter("p", gt=0)
-    x = X[b, j]
-    arrays = [exp(x), log(x * x + 1), sqrt(x * x + 1), tanh(x), logistic(x), erf(x), relu(x)]
-    arrays += [absolute(x), larger(x, Y[b, j]), smaller(x, p), larger(p, x), x**3]
-    numbers = [exp(p), log(p), sqrt(p), tanh(p), logistic(p), erf(p), relu(p), absolute(p)]
-    numbers += [larger(p, 2), smaller(p, 2), 1 / p, where(p * 1 > 1)]
-    parts = [let(O[b, j], sum(arrays[1:], arrays[0]) + sum(numbers[1:], numbers[0]))]
-    return Spec("every_function", [x, Y[b, j]], parts, [O], parameters=[p])
 
 
 def test_every_function_has_a_form() -> None:

@@ -232,7 +232,7 @@ def _python_loop(body: Body, loop: Loop, lines: list[str], steps: _Steps) -> Non
 def _scan(body: Body, loop: Loop, lines: list[str], steps: _Steps) -> None:
     """JAX's own loop over steps, which is traced once for all of them."""
     size = size_name(label_axis(loop.along))
-    step = body.names.give("step", 0, float("inf"))
+    step = body.names.give("step", -1, float("inf"))
     body.line("")
     body.line(f"def {step}(held, {steps.counter}):")
     if steps.held:

@@ -78,8 +78,9 @@ class Dialect:
     """One library: its name in the text, the forms of operations, and what it needs around them.
 
     `number` makes an array of the working type from a number, `real` and `device` say where that
-    type and place are read, `arrays` makes arrays of what is handed in, and with `plain_counter`
-    a loop counts in Python's numbers. `reserved` are names that the file has for itself.
+    type and place are read, with `arrays` what is handed in is made arrays, and with
+    `plain_counter` a loop counts in Python's numbers. `reserved` are names that the file has for
+    itself.
     """
 
     name: str
@@ -92,6 +93,6 @@ class Dialect:
     arange: str
     real: str
     plain_counter: bool = False
-    arrays: str = ""
+    arrays: bool = False
     device: str = ""
     reserved: frozenset[str] = field(default_factory=frozenset)

@@ -7,10 +7,11 @@ import re
 from attnverify.algebra.parameters import domain
 from attnverify.algebra.terms import Parameter
 from attnverify.compile.lower import lower
+from attnverify.compile.recipe import Labels, Operand
 from attnverify.compile.scalars import size_name
 from attnverify.export.body import Body, returned
 from attnverify.export.dialects import Dialect
-from attnverify.export.layout import called, tuple_of
+from attnverify.export.layout import broken, called, listed, tuple_of
 from attnverify.export.live import live
 from attnverify.export.masked import weights
 from attnverify.export.names import Names
@@ -62,12 +63,13 @@ class Function:
         """Domains of parameters, arrays from what is handed in, sizes."""
         lines = [line for p in self.spec.parameters for line in _domain_check(p)]
         if self.dialect.arrays:
-            lines += called(
-                ", ".join(self.arrays) + " = map",
-                [f"{self.dialect.library}.asarray", tuple_of(self.arrays)],
-                "",
-            )
-        return [*lines, *self.sizes.lines]
+            lines += [self._arrays(self.arrays[n : n + 6]) for n in range(0, len(self.arrays), 6)]
+        return [*lines, *(part for line in self.sizes.lines for part in broken(line))]
+
+    def _arrays(self, names: list[str]) -> str:
+        """Arrays of the library from what is handed in, such as lists."""
+        right = f"map({self.dialect.library}.asarray, {tuple_of(names)})"
+        return f"{', '.join(names)}{',' * (len(names) == 1)} = {right}"
 
     def _body(self) -> list[str]:
         """The operations, and the outputs in order."""
@@ -76,16 +78,28 @@ class Function:
         ops = live(self.recipe.ops, ends)
         taken = {*self.arrays, *self.settings, *map(size_name, self.recipe.axes)}
         own = {"math", "real", *self.dialect.reserved, *self.dialect.helpers}
-        body = Body(self.dialect, self.spec.name, Names(taken | own), weights=weights(ops))
+        body = Body(
+            self.dialect, self.spec.name, Names(taken | own, self.spec.heads), weights=weights(ops)
+        )
         split = {name for name, places in self.recipe.inputs if any(len(p) > 1 for p in places)}
         for op in ops:
             if op.kind == "input" and op.out in split:
                 sizes = ", ".join(size_name(x.partition("@")[2]) for x in op.labels)
                 body.line(f"{op.out} = {op.out}.reshape({sizes})")
         body.run(ops, ends)
-        results = [returned(body, value, places) for _, value, places in outputs]
+        results = [self._result(body, *output) for output in outputs]
         self.used |= body.used
-        return [*self._types(body.lines, results), *body.lines, f"    return {', '.join(results)}"]
+        lines = [part for line in body.lines for part in broken(line)]
+        return [*self._types(lines, results), *lines, *listed("return", results, "    ")]
+
+    def _result(self, body: Body, name: str, value: Operand, places: tuple[Labels, ...]) -> str:
+        """An output by name: what is not one yet gets a line of its own."""
+        text = returned(body, value, places)
+        if text.isidentifier() or len(self.recipe.outputs) == 1:
+            return text
+        given = body.names.give(name, len(self.recipe.ops), float("inf"))
+        body.line(f"{given} = {text}")
+        return given
 
     def _types(self, lines: list[str], results: list[str]) -> list[str]:
         """Where the working type and the device are read, if some line asks."""

@@ -60,7 +60,7 @@ JAX = Dialect(
     },
     number="jnp.asarray({0}, real)",
     arange="jnp.arange({0})",
-    arrays="{0} = map(jnp.asarray, ({1}))",
+    arrays=True,
     real="{0}.dtype",
     reserved=frozenset({"jnp", "jax", "lax", "partial", "held", "saved", "given"}),
 )

@@ -8,17 +8,19 @@ from collections.abc import Iterable
 
 
 class Names:
-    """Which names are taken, and until which position of the operations."""
+    """Which names are taken, and until which position of the operations.
 
-    def __init__(self, taken: Iterable[str]) -> None:
+    `own` are the names of the spec, whose last digits are their own.
+    """
+
+    def __init__(self, taken: Iterable[str], own: Iterable[str] = ()) -> None:
+        self._own = frozenset(own)
         self._until: dict[str, float] = dict.fromkeys(taken, math.inf)
-        self._text: dict[str, str] = {}
 
     def inner(self, position: int) -> Names:
         """The names inside a loop at a position: what is read there or later stays as it is."""
-        inside = Names(name for name, until in self._until.items() if until >= position)
-        inside._text = dict(self._text)
-        return inside
+        held = [name for name, until in self._until.items() if until >= position]
+        return Names(held, self._own)
 
     def give(self, value: str, position: int, until: float) -> str:
         """A name for a result that is made at one position and read last at another.
@@ -27,19 +29,10 @@ class Names:
         >>> names.give("S", 0, 1), names.give("S_2", 1, 2), names.give("S_3", 1, 2)
         ('S', 'S', 'S_2')
         """
-        stem, number = re.sub(r"_\d+$", "", value), 1
+        stem, number = value if value in self._own else re.sub(r"_\d+$", "", value), 1
         name = stem
         while self._until.get(name, -1) > position:
             number += 1
             name = f"{stem}_{number}"
         self._until[name] = until
-        self._text[value] = name
         return name
-
-    def hold(self, value: str, name: str) -> None:
-        """Let a result have this very name for good."""
-        self._until[name] = math.inf
-        self._text[value] = name
-
-    def __getitem__(self, value: str) -> str:
-        return self._text[value]

@@ -48,7 +48,7 @@ NUMPY = Dialect(
     number="np.asarray({0}, real)",
     arange="np.arange({0})",
     plain_counter=True,
-    arrays="{0} = map(np.asarray, ({1}))",
+    arrays=True,
     real="{0}.dtype",
     reserved=frozenset({"np"}),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnverify.export.function import Function
-from attnverify.export.layout import called
+from attnverify.export.layout import called, listed
 
 
 def torch_rule(name: str, forward: Function, backward: Function) -> str:
@@ -24,7 +24,7 @@ def torch_rule(name: str, forward: Function, backward: Function) -> str:
         "    @staticmethod",
         *called("def backward", ["ctx", *cotangents], ":", "    "),
         *_gradients(backward, ["*ctx.saved_tensors", *cotangents, *saved], "        "),
-        f"        return {', '.join(_slots(forward, backward) + ['None'] * len(settings))}",
+        *listed("return", _slots(forward, backward) + ["None"] * len(settings), "        "),
         "",
         "",
         *forward.signature(name),
@@ -60,7 +60,7 @@ def jax_rule(name: str, forward: Function, backward: Function) -> str:
         f'    """The gradient by each input from the cotangent of what `{name}` gives."""',
         *opened,
         *_gradients(backward, ["*saved", *cotangents, *_keywords(settings)], "    "),
-        f"    return {', '.join(_slots(forward, backward))}{',' * (len(arrays) == 1)}",
+        *_all(_slots(forward, backward)),
         "",
         "",
         f"{rule}.defvjp({name}_saved, {name}_vjp)",
@@ -90,6 +90,11 @@ def _gradients(backward: Function, arguments: list[str], indent: str) -> list[st
         *called(f"gradients = {backward.name}", arguments, "", indent),
         *called("", outputs, " = gradients", indent),
     ]
+
+
+def _all(slots: list[str]) -> list[str]:
+    """The gradients as a tuple, of one as well."""
+    return listed("return", slots, "    ") if len(slots) > 1 else [f"    return ({slots[0]},)"]
 
 
 def _slots(forward: Function, backward: Function) -> list[str]:
