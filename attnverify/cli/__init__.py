@@ -21,6 +21,7 @@ from attnverify.cli.ghostwrite import ghostwrite
 from attnverify.cli.identify import identify
 from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
+from attnverify.cli.new import new
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
 from attnverify.cli.theorems import theorems
@@ -92,6 +93,7 @@ app.command("explain")(explain)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
 app.command("export")(export)
+app.command("new")(new)
 app.command("lattice")(lattice)
 app.command("theorems")(theorems)
 app.command("report")(report)
