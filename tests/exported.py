@@ -142,7 +142,7 @@ def opened(text: str, arrays: Callable[[Array], Any] = lambda array: array) -> F
     names: dict[str, Any] = {"__name__": "exported"}
     exec(compile(text, "<exported>", "exec"), names)
     stems = [name.removesuffix("_gradient") for name in names if name.endswith("_gradient")]
-    return File(text, stems[0], names, arrays)
+    return File(text, max(stems, key=len), names, arrays)
 
 
 def apart(

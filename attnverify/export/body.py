@@ -121,16 +121,18 @@ class Body:
             return self.array(parts[0])
         if op.detail == "select" and parts[1].plain and parts[2].plain:
             parts[1] = self.array(parts[1])
-        form = self._weighed(op, parts) or self._form(op, parts)
+        form = self._weighed(op) or self._form(op, parts)
         if form.partition("(")[0] in self.dialect.helpers:
             self.used.add(form.partition("(")[0])
         return Text(*filled(form, parts))
 
-    def _weighed(self, op: Op, parts: list[Text]) -> str:
-        """The form of a product of weights with as large an array; empty for another one."""
+    def _weighed(self, op: Op) -> str:
+        """The form of a product of weights, 0 where they are 0; empty for another function."""
         zero = [operand.name in self.weights for operand in op.operands]
-        whole = all(operand.labels == op.labels for operand in op.operands)
-        if op.detail != "multiply" or not whole or sum(zero) != 1 or any(p.plain for p in parts):
+        if op.detail != "multiply" or sum(zero) != 1:
+            return ""
+        weight, other = sorted(op.operands, key=lambda o: o.name not in self.weights)
+        if weight.labels != op.labels or not other.labels:
             return ""
         return "times({0}, {1})" if zero[0] else "times({1}, {0})"
 

@@ -17,8 +17,8 @@ def inverse(x):
 
 FINITE = '''
 def finite(top):
-    """The largest score of a row, and 0 in place of -inf for a row that sees no key."""
-    return LIB.where(LIB.isneginf(top), 0, top)
+    """The largest score of a row, 0 where it sees no key or NaN: -inf less that is -inf."""
+    return LIB.where(top > -math.inf, top, 0)
 '''
 
 TIMES = '''

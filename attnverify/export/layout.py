@@ -23,8 +23,12 @@ def called(head: str, parts: list[str], tail: str, indent: str = "") -> list[str
 def broken(line: str) -> list[str]:
     """A line that is too long, broken inside the call that it ends with; others as they are.
 
+    A bracket that groups is no call: a comma would make a tuple of it.
+
     >>> broken("    O = np.where(" + "a" * 50 + ", " + "b" * 50 + ")")[0]
     '    O = np.where('
+    >>> len(broken("    O = " + "a" * 50 + " & (" + "b" * 50 + ")"))
+    1
     """
     start = _opening(line)
     if len(line) <= WIDTH or start is None:
@@ -48,7 +52,8 @@ def _opening(line: str) -> int | None:
     for at in range(len(line) - 1, -1, -1):
         depth += (line[at] in ")]") - (line[at] in "([")
         if not depth:
-            return at if line[at] == "(" and line.endswith(")") else None
+            called = line[at] == "(" and (line[at - 1].isalnum() or line[at - 1] == "_")
+            return at if at and called else None
     return None
 
 

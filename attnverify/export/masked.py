@@ -8,6 +8,10 @@ import sympy
 
 from attnverify.compile.recipe import Op
 
+TRUTHS = {
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_or", "logical_not",
+}  # fmt: skip
 _KEEP_ZERO = {"negative", "square", "relu", "broadcast", "stop_gradient", "as_real"}
 
 
@@ -19,18 +23,24 @@ def hides(ops: Iterable[Op]) -> bool:
 def weights(ops: Iterable[Op]) -> set[str]:
     """The results that a selection, of scores or of weights, has made 0 in masked slots.
 
-    A selection among numbers that no input enters, such as a rotation's, masks nothing.
+    A selection among numbers that no input enters, such as a rotation's, masks nothing. A truth as
+    a number is a selection by itself, as where it picks an entry of a table.
     """
     fills: dict[str, sympy.Expr | None] = {}
     given: set[str] = set()
     hidden: set[str] = set()
     zero: set[str] = set()
+    truths: set[str] = set()
     for op in ops:
         read = [operand.name for operand in op.operands]
         if op.kind == "scalar":
             fills[op.out] = op.value
         if (op.kind == "input" and op.detail == "real") or given.intersection(read):
             given.add(op.out)
+        if op.kind == "map" and op.detail in TRUTHS:
+            truths.add(op.out)
+        if op.detail == "as_real" and read[0] in truths:
+            zero.add(op.out)
         if op.kind == "map" and op.out in given:
             fill = fills.get(read[-1])
             if _is_hidden(op.detail, read, fill, hidden):

@@ -23,6 +23,7 @@ from tests.exported import (
     every_function,
     opened,
 )
+from tests.members import MEMBERS, TITLES
 
 pytestmark = pytest.mark.frameworks
 torch = pytest.importorskip("torch")
@@ -111,6 +112,12 @@ def check_both(library: str, spec: Spec, case: Case) -> None:
 def test_every_torch_file_agrees_with_the_oracle_and_with_autograd(name: str) -> None:
     spec = av.load(name)
     check_both("torch", spec, case_of(spec))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", TITLES)
+def test_every_member_of_the_catalogue_agrees_in_torch(title: str) -> None:
+    check_both("torch", MEMBERS[title], case_of(MEMBERS[title]))
 
 
 @pytest.mark.parametrize("name", SOME_AND_SLOW)
