@@ -13,8 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 import attnverify as av
+from attnverify.algebra.primitives import PRIMITIVES
 from attnverify.cli import app
 from attnverify.errors import AttnverifyError, ParameterError, SpecError, UnknownPrimitiveError
+from attnverify.export import LIBRARIES
+from attnverify.export.dialects import PLAIN
 from attnverify.export.file import library_file
 from attnverify.export.numpy import NUMPY
 from attnverify.inputs import Case
@@ -216,6 +219,13 @@ def test_every_function_has_a_form() -> None:
     )
 
 
+@pytest.mark.parametrize("to", LIBRARIES)
+def test_every_listed_function_has_a_form_in_every_library(to: str) -> None:
+    built = {name for name, row in PRIMITIVES.items() if row.derivative is not None}
+    assert built <= {*LIBRARIES[to].forms, *PLAIN}
+    assert built - {"undefined"} <= {*LIBRARIES[to].forms}
+
+
 # ---- What is refused
 
 
@@ -239,6 +249,14 @@ def test_a_name_that_the_file_has_for_itself_is_refused() -> None:
     assert "def mine(torch):" in av.export(spec, to="numpy")
     with pytest.raises(SpecError, match="rename it"):
         av.export(spec, to="torch")
+
+
+@pytest.mark.parametrize("name", ["map", "range", "real", "times"])
+def test_a_name_that_every_file_has_for_itself_is_refused(name: str) -> None:
+    (x,) = tensors(name)
+    spec = Spec("mine", [x[b, j]], [let(O[b, j], softmax(x[b, j], over=j))], [O])
+    with pytest.raises(SpecError, match="rename it"):
+        av.export(spec, to="numpy")
 
 
 def test_a_spec_of_no_real_input_is_refused() -> None:

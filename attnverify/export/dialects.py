@@ -48,6 +48,22 @@ PLAIN = {
     "undefined": "math.nan",
 }
 
+# What every file calls, or names, by itself.
+OWN = {
+    "abs",
+    "float",
+    "list",
+    "map",
+    "math",
+    "max",
+    "min",
+    "range",
+    "real",
+    "reversed",
+    "sum",
+    "tuple",
+}
+
 
 def forms(library: str) -> dict[str, str]:
     """What NumPy, PyTorch and JAX write alike."""
@@ -96,3 +112,8 @@ class Dialect:
     arrays: bool = False
     device: str = ""
     reserved: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def own(self) -> set[str]:
+        """The names that a file has for itself: an array of such a name would hide one."""
+        return {*OWN, *self.reserved, *self.helpers}

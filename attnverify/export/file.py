@@ -14,11 +14,11 @@ from attnverify.equations import place_axis
 from attnverify.errors import SpecError
 from attnverify.export.dialects import Dialect
 from attnverify.export.function import Function
+from attnverify.export.layout import WIDTH, safe
 from attnverify.export.masked import hides
 from attnverify.export.wrapped import jax_rule, torch_rule
 from attnverify.spec import Spec
 
-WIDTH = 96
 MASKED = (
     " Masked scores are selected and never multiplied, and a weight of 0 leaves nothing of what it"
     " meets: a masked slot may hold anything, NaN as well."
@@ -47,16 +47,14 @@ def library_file(spec: Spec, gradient: Spec | None, dialect: Dialect) -> str:
 
 def _function_name(spec: Spec, dialect: Dialect) -> str:
     name = identifier(spec.name)
-    taken = {"math", "real", *dialect.reserved, *dialect.helpers}
-    return f"{name}_attention" if name in taken else name
+    return f"{name}_attention" if name in dialect.own else name
 
 
 def _refuse_taken(spec: Spec, dialect: Dialect) -> None:
     """An input or a parameter with the name of a module would hide it from its own function."""
-    taken = {"math", "real", *dialect.reserved, *dialect.helpers}
     names = [entry.tensor.name for entry in spec.inputs] + [p.name for p in spec.parameters]
     for name in names:
-        if name in taken:
+        if name in dialect.own:
             raise SpecError(
                 f"a file for {dialect.title} has this name for itself",
                 spec=spec.name,
@@ -121,14 +119,9 @@ def _array(entry: Entry) -> str:
 
 def _parameter(parameter: Parameter) -> str:
     told = f"{parameter.name}: {domain(parameter)}"
-    told += f", {parameter.default} unless told" if parameter.default is not None else ""
+    told += f", {float(parameter.default):g} unless told" if parameter.default is not None else ""
     return f"{told}. {parameter.doc}" if parameter.doc else told
 
 
 def _size(axis: str) -> str:
     return f"{size_name(axis)}: the positions of axis {axis}"
-
-
-def safe(text: str) -> str:
-    """Text that may stand in a docstring: nothing in it ends the string or escapes."""
-    return text.replace("\\", "\\\\").replace('"""', "'''")

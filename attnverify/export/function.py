@@ -7,11 +7,11 @@ import re
 from attnverify.algebra.parameters import domain
 from attnverify.algebra.terms import Parameter
 from attnverify.compile.lower import lower
-from attnverify.compile.recipe import Labels, Operand
+from attnverify.compile.recipe import Labels, Operand, label_axis
 from attnverify.compile.scalars import size_name
 from attnverify.export.body import Body, returned
 from attnverify.export.dialects import Dialect
-from attnverify.export.layout import broken, called, listed, tuple_of
+from attnverify.export.layout import broken, called, listed, safe, tuple_of
 from attnverify.export.live import live
 from attnverify.export.masked import weights
 from attnverify.export.names import Names
@@ -56,8 +56,7 @@ class Function:
 
     def equations(self) -> str:
         """The equations in the words of `attnverify show`."""
-        text = self.spec.text().replace("\\", "\\\\").replace('"""', "'''")
-        return text.replace("\n", "\n    ")
+        return safe(self.spec.text()).replace("\n", "\n    ")
 
     def _begin(self) -> list[str]:
         """Domains of parameters, arrays from what is handed in, sizes."""
@@ -77,14 +76,12 @@ class Function:
         ends = [value.name for _, value, _ in outputs]
         ops = live(self.recipe.ops, ends)
         taken = {*self.arrays, *self.settings, *map(size_name, self.recipe.axes)}
-        own = {"math", "real", *self.dialect.reserved, *self.dialect.helpers}
-        body = Body(
-            self.dialect, self.spec.name, Names(taken | own, self.spec.heads), weights=weights(ops)
-        )
+        names = Names(taken | self.dialect.own, self.spec.heads)
+        body = Body(self.dialect, self.spec.name, names, weights=weights(ops))
         split = {name for name, places in self.recipe.inputs if any(len(p) > 1 for p in places)}
         for op in ops:
             if op.kind == "input" and op.out in split:
-                sizes = ", ".join(size_name(x.partition("@")[2]) for x in op.labels)
+                sizes = ", ".join(size_name(label_axis(x)) for x in op.labels)
                 body.line(f"{op.out} = {op.out}.reshape({sizes})")
         body.run(ops, ends)
         results = [self._result(body, *output) for output in outputs]

@@ -72,3 +72,8 @@ def tuple_of(names: list[str]) -> str:
     '(x,)'
     """
     return f"({', '.join(names)}{',' * (len(names) == 1)})"
+
+
+def safe(text: str) -> str:
+    """Text that may stand in a docstring: nothing in it ends the string or escapes."""
+    return text.replace("\\", "\\\\").replace('"""', "'''")
