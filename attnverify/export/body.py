@@ -38,7 +38,7 @@ class Body:
     def run(self, ops: tuple[Op, ...], ends: Iterable[str]) -> None:
         """Write the operations, of which `ends` are read after the last."""
         ends = tuple(ends)
-        inside = folded(ops, ends)
+        inside = folded(ops, ends, self.names.own)
         last = last_uses(ops, inside, ends)
         for position, op in enumerate(ops):
             if op.loop is not None:
@@ -111,6 +111,8 @@ class Body:
 
     def _map(self, op: Op) -> Text:
         parts = [self.read(operand, op.labels) for operand in op.operands]
+        if op.detail == "broadcast" and set(op.operands[0].labels) == set(op.labels):
+            return parts[0]
         if op.detail == "broadcast":
             sizes = f"({shape(op.labels)}{',' * (len(op.labels) == 1)})"
             value = self.array(parts[0]).text

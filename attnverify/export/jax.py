@@ -61,6 +61,6 @@ JAX = Dialect(
     number="jnp.asarray({0}, real)",
     arange="jnp.arange({0})",
     arrays=True,
-    real="{0}.dtype",
+    real="jnp.result_type({0}, 0.5)",
     reserved=frozenset({"jnp", "jax", "lax", "partial", "held", "saved", "given"}),
 )

@@ -52,16 +52,23 @@ def reads(ops: Iterable[Op]) -> set[str]:
     return {operand.name for op in ops for operand in op.operands}
 
 
-def folded(ops: tuple[Op, ...], ends: Iterable[str], most: int = 3) -> dict[str, int]:
+_INSIDE = ("map", "scalar", "reduce", "contract", "step")
+
+
+def folded(
+    ops: tuple[Op, ...], ends: Iterable[str], own: Iterable[str] = (), most: int = 3
+) -> dict[str, int]:
     """Which results are written inside the one operation that reads them, at which position.
 
-    Only a function of place and a number are, where their dimensions stand as that operation has
-    them; `most` is how many functions one line may hold.
+    A function of place reads it so, where its dimensions stand as that function has them; `most` is
+    how many operations one line may hold. A contraction with an `own` name, the spec's, keeps its
+    line.
     """
     count = Counter(operand.name for op in ops for operand in op.operands)
     count.update(ends)
-    made = {op.out: op for op in ops if op.kind in ("map", "scalar")}
-    weight: dict[str, int] = {}
+    lines = {op.out for op in ops if op.kind == "contract"}.intersection(own)
+    made = {op.out: op for op in ops if op.kind in _INSIDE and op.out not in lines}
+    weight = {op.out: 1 for op in ops if op.kind not in ("map", "scalar")}
     inside: dict[str, int] = {}
     for position, op in enumerate(ops):
         if op.kind != "map" or op.detail == "broadcast":

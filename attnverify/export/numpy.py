@@ -9,7 +9,7 @@ from attnverify.export.helpers import completed
 ERF = '''
 def erf(x):
     """The error function, which NumPy lacks: Python's, entry by entry."""
-    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
+    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(np.result_type(x, 0.5))
 '''
 
 NUMPY = Dialect(
@@ -49,6 +49,6 @@ NUMPY = Dialect(
     arange="np.arange({0})",
     plain_counter=True,
     arrays=True,
-    real="{0}.dtype",
+    real="np.result_type({0}, 0.5)",
     reserved=frozenset({"np"}),
 )

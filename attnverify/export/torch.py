@@ -52,7 +52,7 @@ TORCH = Dialect(
     },
     number="torch.tensor({0}, dtype=real, device=device)",
     arange="torch.arange({0}, device=device)",
-    real="{0}.dtype",
+    real="torch.result_type({0}, 0.5)",
     device="{0}.device",
     reserved=frozenset({"torch", "device", "ctx"}),
 )
