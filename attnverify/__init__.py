@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from attnverify.audit import audit
     from attnverify.check import check
     from attnverify.compile import compile  # noqa: A004  the fixed public name
+    from attnverify.export import export
     from attnverify.flex import from_flex
     from attnverify.flow.report import flow
     from attnverify.ghostwrite import ghostwrite
@@ -37,6 +38,7 @@ _HOMES = {
     "catalog": "attnverify.library",
     "check": "attnverify.check",
     "compile": "attnverify.compile",
+    "export": "attnverify.export",
     "flow": "attnverify.flow.report",
     "from_flex": "attnverify.flex",
     "from_onnx": "attnverify.onnx",
@@ -64,6 +66,7 @@ __all__ = [
     "catalog",
     "check",
     "compile",
+    "export",
     "flow",
     "from_flex",
     "from_onnx",

@@ -28,6 +28,7 @@ FACE = {
     "catalog",
     "check",
     "compile",
+    "export",
     "flow",
     "from_flex",
     "from_onnx",

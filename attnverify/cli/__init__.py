@@ -15,11 +15,13 @@ from attnverify import __version__
 from attnverify.cli.audit import audit
 from attnverify.cli.check import check
 from attnverify.cli.explain import explain
+from attnverify.cli.export import export
 from attnverify.cli.flow import flow
 from attnverify.cli.ghostwrite import ghostwrite
 from attnverify.cli.identify import identify
 from attnverify.cli.lattice import lattice
 from attnverify.cli.look import list_specs, show
+from attnverify.cli.new import new
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
 from attnverify.cli.theorems import theorems
@@ -90,6 +92,8 @@ app.command("audit")(audit)
 app.command("explain")(explain)
 app.command("flow")(flow)
 app.command("ghostwrite")(ghostwrite)
+app.command("export")(export)
+app.command("new")(new)
 app.command("lattice")(lattice)
 app.command("theorems")(theorems)
 app.command("report")(report)
