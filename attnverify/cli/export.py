@@ -1,4 +1,4 @@
-"""`attnverify export`: a spec as one file that needs one library, or as LaTeX or JSON."""
+"""`attnverify export`: a spec as a file that needs one library, as LaTeX or JSON, as node tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from attnverify.cli.options import Set, Verbose, settings
+from attnverify.errors import UsageError
+
+TESTS = "onnx-tests"
 
 
 def export(
@@ -15,23 +18,36 @@ def export(
         str, typer.Argument(help="A spec of the catalogue, or the path of a spec file.")
     ],
     *,
-    to: Annotated[str, typer.Option("--to", help="numpy, torch, jax, latex or json.")],
+    to: Annotated[str, typer.Option("--to", help="numpy, torch, jax, latex, json or onnx-tests.")],
     gradient: Annotated[
         bool, typer.Option("--gradient", help="Write the derived backward pass too.")
     ] = False,
     assigned: Set = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Write it here; node tests, a folder."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Write a spec as one readable file that runs with one library alone.
 
-    A parameter that is not set becomes a keyword of the function.
+    A parameter that is not set becomes a keyword of the function. `--to onnx-tests` writes folders
+    of node tests in ONNX's own format, signed and with derived tolerances.
     """
     import attnverify as av
+    from attnverify.report.words import clean
     from attnverify.verdict.plain import write_text
 
+    if to == TESTS:
+        if output is None or gradient:
+            raise UsageError(
+                "node tests of the forward pass are written to a folder",
+                found="--gradient" if gradient else "no folder",
+                hint="give one with --output",
+            )
+        for folder in av.onnx_tests(spec, output, **settings(assigned)):
+            typer.echo(f"test: {clean(folder)}")
+        return
     text = av.export(spec, to=to, gradient=gradient, **settings(assigned))
     if output is None:
         typer.echo(text, nl=False)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.frameworks
 onnx = pytest.importorskip("onnx")
@@ -28,6 +29,7 @@ from onnx.backend.test.runner import Runner  # noqa: E402
 from onnx.reference.ops import op_attention  # noqa: E402
 
 import attnverify as av  # noqa: E402
+from attnverify.cli import app  # noqa: E402
 from attnverify.errors import LoadError, ParameterError, ReportError  # noqa: E402
 from attnverify.onnx_tests.operators import OPERATORS  # noqa: E402
 from tests.frameworks.onnx_cases import NODES, evaluated, operator, stored  # noqa: E402
@@ -244,3 +246,22 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
 def test_the_examples_of_the_writer_are_true() -> None:
     modules = [import_module(f"attnverify.onnx_tests{part}") for part in ("", ".cases")]
     assert [doctest.testmod(module).failed for module in modules] == [0, 0]
+
+
+def test_the_command_line_writes_the_same_folders() -> None:
+    words = ["export", "sliding_window", "--to", "onnx-tests", "--set", "window=3", "-o", "node"]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    folders = sorted(path for path in Path("node").iterdir() if path.is_dir())
+    assert found.output.split() == [word for path in folders for word in ("test:", str(path))]
+    due = {p.name: p.read_bytes() for p in folders[0].rglob("*.pb")}
+    av.onnx_tests("sliding_window", "again", window=3)
+    again = Path("again") / folders[0].name
+    assert {p.name: p.read_bytes() for p in again.rglob("*.pb")} == due
+
+
+@pytest.mark.parametrize("words", [[], ["--gradient", "-o", "node"]])
+def test_node_tests_of_a_gradient_or_without_a_folder_are_refused(words: list[str]) -> None:
+    found = CliRunner().invoke(app, ["export", "causal", "--to", "onnx-tests", *words])
+    assert found.exit_code == 2
+    assert "node tests of the forward pass are written to a folder" in found.output
