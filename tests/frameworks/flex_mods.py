@@ -11,6 +11,7 @@ from torch.nn.attention.flex_attention import and_masks, noop_mask
 
 from tests.frameworks import flex_masks as mask
 from tests.frameworks import flex_scores as score
+from tests.frameworks import flex_videos as video
 from tests.frameworks.flex_masks import H, Mods, N
 
 
@@ -70,6 +71,12 @@ CASES: dict[str, Case] = {
     "a callable object": Case(masks(mask.Window(3))),
     "a partial": Case(masks(functools.partial(mask.of_keywords, left=2, right=1))),
     "pages": Case(mask.paged),
+    "causal within groups": Case(masks(video.within_groups(mask.causal, 4))),
+    "text and its images": Case(video.images_of_text, keys=9),
+    "tiles around a tile, and text": Case(lambda: video.sliding_tiles((2, 2), (1, 2), 2, 4)),
+    "tiles of a video, and text": Case(lambda: video.sliding_tiles((2, 1, 2), (1, 1, 2), 2, 4)),
+    "frames near in time, and a prompt": Case(lambda: video.near_frames(2, 3, 2)),
+    "places near in any frame, and a prompt": Case(lambda: video.near_in_frames(2, 5, 2)),
     "ALiBi": Case(score.alibi),
     "ALiBi of a table, two-sided": Case(score.alibi_of_a_table),
     "ALiBi, grouped heads": Case(score.alibi, key_heads=2),
@@ -78,6 +85,11 @@ CASES: dict[str, Case] = {
     "relative bias, clipped": Case(score.clipped_table),
     "bias of every pair": Case(score.full_bias),
     "bias on a canvas": Case(score.canvas_bias),
+    "bias of each distance": Case(score.distance_bias),
+    "bias of each key": Case(score.key_bias),
+    "bias read through another table": Case(score.bias_by_offset),
+    "bias of one row of four": Case(score.bias_of_a_row),
+    "a factor of each query": Case(score.query_factor),
     "softcap": Case(scores(score.softcap(3.0))),
     "ALiBi, capped": Case(score.alibi_capped),
     "doubled after a position": Case(scores(score.doubled_after)),

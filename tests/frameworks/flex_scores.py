@@ -68,6 +68,32 @@ def full_bias() -> Mods:
     return {"score_mod": lambda s, b, h, q_idx, kv_idx: s + bias[b, h, q_idx, kv_idx]}
 
 
+BIAS = torch.randn(N, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def distance_bias() -> Mods:
+    return {"score_mod": lambda s, _b, _h, q_idx, kv_idx: s + BIAS[torch.abs(q_idx - kv_idx)]}
+
+
+def key_bias() -> Mods:
+    return {"score_mod": lambda s, _b, _h, _q, kv_idx: s + BIAS[kv_idx]}
+
+
+def query_factor() -> Mods:
+    return {"score_mod": lambda s, _b, _h, q_idx, _k: s * BIAS[q_idx]}
+
+
+def bias_by_offset() -> Mods:
+    offset = torch.arange(N).flip(0)
+    return {"score_mod": lambda s, _b, _h, _q, kv_idx: s + BIAS[offset[kv_idx]]}
+
+
+def bias_of_a_row() -> Mods:
+    """The row is held by a tensor of no axes."""
+    which, bias = torch.tensor(2), torch.randn(B, H, 4, N, dtype=torch.float64)
+    return {"score_mod": lambda s, b, h, _q, kv_idx: s + bias[b, h, which, kv_idx]}
+
+
 def canvas_bias() -> Mods:
     """A learned bias per row and column distance on a canvas of 4 columns."""
     rows = torch.randn(H, 5, dtype=torch.float64)

@@ -147,7 +147,7 @@ def test_another_modification_is_refuted() -> None:
 
 # ---- What torch itself does to a traced value, and cannot
 
-TABLE = torch.ones(2, 3)
+TABLE, ROWS = torch.ones(2, 3), torch.ones(2, 3, 4, 5)
 REFUSED = {
     "random numbers": lambda s, *_: s + torch.rand_like(s),
     "random numbers of nothing": lambda s, *_: s + torch.rand(()),
@@ -156,6 +156,7 @@ REFUSED = {
     "a stack": lambda s, _b, _h, q, _k: torch.stack([s, q]),
     "a write": lambda s, _b, h, _q, _k: (TABLE.__setitem__((0, h), 1.0), s)[1],
     "a gather": lambda s, _b, h, _q, _k: s + torch.index_select(TABLE, 0, h),
+    "a product of rows": lambda s, b, h, q, _k: s + torch.dot(ROWS[b, h, q], ROWS[b, h, q]),
     "a row": lambda s, _b, h, _q, _k: s + TABLE[h],
     "a tensor of it": lambda s, _b, _h, q, _k: s + torch.tensor(q),
     "an unknown function": lambda s, *_: torch.special.bessel_j0(s),
