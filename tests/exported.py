@@ -71,6 +71,11 @@ OURS = '{"attnverify", "autograd", "hypothesis", "scipy", "z3"}'
 APARTS = {
     "numpy": ('top not in {*sys.stdlib_module_names, "numpy"}', "given = np.asarray"),
     "torch": (f'top in {{*{OURS}, "jax"}}', "import torch\ngiven = torch.from_numpy"),
+    # JAX itself imports SciPy.
+    "jax": (
+        f'top in {{*{OURS}, "torch", "sympy"}} - {{"scipy"}}',
+        'import jax\njax.config.update("jax_enable_x64", True)\ngiven = jax.numpy.asarray',
+    ),
 }
 
 # One of each kind: unmasked, masked by structure, by lengths, by an array; grouped heads; open

@@ -175,6 +175,21 @@ def test_torch_files_run_where_nothing_of_ours_is_installed(tmp_path: Path) -> N
         check_agrees(got, due_of(av.load(name), case_of(av.load(name))))
 
 
+@pytest.mark.slow
+@LIBRARY
+def test_every_file_runs_where_nothing_of_ours_is_installed(library: str, tmp_path: Path) -> None:
+    found = apart(tmp_path, library, av.catalog())
+    for name, got in found.items():
+        check_agrees(got, due_of(av.load(name), case_of(av.load(name))))
+    assert len(found) == len(av.catalog())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_file_that_needs_our_package_does_not_run_apart(library: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="attnverify is not installed"):
+        apart(tmp_path, library, ["global"], "import attnverify\n")
+
+
 @pytest.mark.parametrize("name", sorted({*FEW} - {"online_softmax", "gated_delta", "lstm"}))
 def test_torch_files_make_their_arrays_where_the_inputs_lie(name: str) -> None:
     spec = av.load(name)
