@@ -310,3 +310,4 @@ def test_the_command_line_refuses_in_a_sentence() -> None:
     told = CliRunner().invoke(app, ["export", "causal", "--to", "fortran"])
     assert told.exit_code == 2
     assert "an unknown kind of file" in told.stderr
+    assert "onnx-tests" in told.stderr  # every kind is named

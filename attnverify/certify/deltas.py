@@ -89,9 +89,9 @@ def _value(k: Kernel, var: Var, formula: Formula) -> Form | None:
     if factor not in (1, -1):
         return None
     value = plus(position(var), formula[1], -factor)
-    numbers: Iterable[object] = (value.const, *(q for _, q in value.terms))
+    numbers: Iterable[Fraction] = (value.const, *(q for _, q in value.terms))
     plain = var not in set(form_variables(value)) and whole_valued(value, k.reals)
-    return value if plain and all(q == int(q) for q in numbers) else None  # type: ignore[call-overload]
+    return value if plain and all(q == int(q) for q in numbers) else None
 
 
 def _placed(k: Kernel, var: Var, value: Form, formula: Formula) -> Formula | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from attnverify.cli.options import Set, Verbose, settings
-from attnverify.errors import UsageError
+from attnverify.errors import ParameterError, UsageError
 
 TESTS = "onnx-tests"
 
@@ -35,6 +35,7 @@ def export(
     of node tests in ONNX's own format, signed and with derived tolerances.
     """
     import attnverify as av
+    from attnverify.export import KINDS
     from attnverify.report.words import clean
     from attnverify.verdict.plain import write_text
 
@@ -48,6 +49,10 @@ def export(
         for folder in av.onnx_tests(spec, output, **settings(assigned)):
             typer.echo(f"test: {clean(folder)}")
         return
+    if to not in KINDS:
+        raise ParameterError(
+            "an unknown kind of file", found=repr(to), due=", ".join((*KINDS, TESTS))
+        )
     text = av.export(spec, to=to, gradient=gradient, **settings(assigned))
     if output is None:
         typer.echo(text, nl=False)
