@@ -148,6 +148,7 @@ def test_a_wrong_subject_fails_what_it_breaks(
     assert "testing.py" not in output
 
 
+@pytest.mark.slow
 def test_without_a_subject_the_compiled_spec_stands_in(tmp_path: Path) -> None:
     status, output = run(tmp_path, av.ghostwrite("sliding_window", window=2))
     assert status == 0, output

@@ -143,7 +143,13 @@ def test_workers_of_xdist_report_the_same_items(folder: pytest.Pytester) -> None
     assert "Different tests were collected" not in told(result)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param((), id="alone"),
+        pytest.param(("-n", "2"), marks=pytest.mark.slow, id="workers"),
+    ],
+)
 def test_a_listed_failure_is_expected(folder: pytest.Pytester, workers: tuple[str, ...]) -> None:
     folder.makefile(".txt", known=f"# known\n\n{FORWARD}  # off by one\n")
     result = run(folder, *LATE, "--attnverify-xfails", "known.txt", *workers)

@@ -76,10 +76,16 @@ WRONG = [
     ("torch", apart.torch_strided_wrong, "strided inputs (float32)", "wrong on strided ones"),
     ("jax", apart.jax_crashing, FORWARD, "crashed: its process was ended by SIGSEGV"),
 ]
+# each start of a process of JAX takes seconds
+SLOW = (apart.jax_crashing,)
 
 
 @pytest.mark.parametrize(
-    ("framework", "fn", "name", "words"), WRONG, ids=[w[1].__name__ for w in WRONG]
+    ("framework", "fn", "name", "words"),
+    [
+        pytest.param(*w, marks=pytest.mark.slow if w[1] in SLOW else (), id=w[1].__name__)
+        for w in WRONG
+    ],
 )
 def test_misbehaviour_is_refuted_in_words(
     framework: str, fn: Callable[..., Any], name: str, words: str

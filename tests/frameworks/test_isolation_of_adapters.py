@@ -84,7 +84,12 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(
-    ("package", "framework", "fn", "status"), OTHERS, ids=[other[1] for other in OTHERS]
+    ("package", "framework", "fn", "status"),
+    [
+        # Keras, each time in a process that starts JAX, takes as long as the rest
+        pytest.param(*other, marks=pytest.mark.slow if other[0] == "keras" else (), id=other[1])
+        for other in OTHERS
+    ],
 )
 def test_functions_are_isolated_by_their_names(
     package: str, framework: str, fn: Any, status: str
