@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -37,7 +38,7 @@ class FloatType:
 
 
 NAMES = ("float64", "float32", "float16", "bfloat16")
-# What arithmetic may round to inside, and no array of a subject has.
+# What arithmetic may round to inside, and what single inputs may be given in; no output is.
 EIGHT_BITS = ("float8_e4m3fn", "float8_e5m2")
 # How far what tensor cores keep of a float32 operand may be from it.  TF32 keeps ten bits behind
 # the point and may drop the rest unrounded; three products of TF32 (big times big, big times small,
@@ -73,6 +74,31 @@ def eight_bit_type(name: str) -> FloatType:
             "an unknown type of 8 bits", found=repr(name), due=", ".join(EIGHT_BITS)
         )
     return _facts(name)
+
+
+def input_types(types: Mapping[str, str], dtype: str) -> dict[str, FloatType]:
+    """The float type of each input that has another than `dtype`.
+
+    That is 8 bits, or one that holds all of `dtype`: a bias of float32 beside bfloat16.  Raises
+    ParameterError for any other, whose gradient would have a rounding of its own.
+
+    >>> [kind.name for kind in input_types({"bias": "float32"}, "bfloat16").values()]
+    ['float32']
+    """
+    own = float_type(dtype)
+    found = {}
+    for name, of in types.items():
+        kind = _facts(of) if of in EIGHT_BITS else float_type(of)
+        holds = kind.roundoff < own.roundoff and kind.largest >= own.largest
+        if of not in EIGHT_BITS and kind != own and not holds:
+            raise ParameterError(
+                f"an input of a type that does not hold all of {dtype}",
+                found=f"{name}: {of}",
+                due=f"8 bits ({', '.join(EIGHT_BITS)}), {dtype} or wider",
+            )
+        if kind != own:
+            found[name] = kind
+    return found
 
 
 def tensor_core_type(name: str) -> FloatType:

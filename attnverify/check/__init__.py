@@ -54,6 +54,8 @@ def check(
     time_limit: float = Limits.time,
     memory_limit: int = Limits.memory,
     explain: bool = True,
+    types: Mapping[str, str] | None = None,
+    backward: bool = True,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
@@ -67,10 +69,12 @@ def check(
     `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
     what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
     `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where arrays
-    lie; `packed` maps an axis to the lengths by which its sequences lie end to end. Other keywords
-    choose the spec's member and its parameters. `replay` is a kept witness to judge alone. `fn` may
-    be a name, `file.py:function`. `isolate` runs it in a process of its own, a call for
-    `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED; `explain` names bugs.
+    lie; `types` has the inputs of another float type ({"bias": "float32"}, or 8 bits with scales
+    that the spec has); without `backward` gradients are not asked for; `packed` maps an axis to the
+    lengths by which its sequences lie end to end. Other keywords choose the spec's member and its
+    parameters. `replay` is a kept witness to judge alone. `fn` may be a name, `file.py:function`.
+    `isolate` runs it in a process of its own, a call for `time_limit` seconds and `memory_limit`
+    MiB: a crash or a hang is REFUTED; `explain` names bugs.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -82,7 +86,8 @@ def check(
         dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        profile=profile, poison=poison_of(poison), explain=explain,
+        profile=profile, poison=poison_of(poison), explain=explain, types=dict(types or {}),
+        backward=backward,
     )  # fmt: skip
     with settings.begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))
@@ -107,7 +112,8 @@ def _asked(
     """Every verdict, told as it comes: drawn cases in each dtype, or the kept witness alone."""
     kept = Witness.load(replay) if replay is not None else None
     verdicts: list[Verdict] = []
-    for dtype in tuple(dtypes) if kept is None else kept_types(settings.spec, kept):
+    asked = tuple(dtypes)
+    for dtype in asked if kept is None else kept_types(settings.spec, kept, settings.types, asked):
         run = judged(settings, dtype, count) if kept is None else replayed(settings, dtype, kept)
         for verdict in run:
             verdicts.append(keep(verdict, settings, dtype, store, kept))

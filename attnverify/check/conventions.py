@@ -121,7 +121,9 @@ def _case_with_empty_rows(settings: Settings, judge: Judge) -> tuple[Case, Array
 
     One in which other rows see keys is told more by.
     """
-    draw = Draw(settings.spec, dtype=judge.dtype, support=settings.sizes, empty=True)
+    draw = Draw(
+        settings.spec, dtype=judge.dtype, support=settings.sizes, empty=True, types=judge.types
+    )
     kept: tuple[Case, Array] | None = None
     for case in draw.schedule(settings.seed, CASES):
         rows = draw.empty_rows(case, settings.spec.outputs[0])

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from attnverify.check.where import error_map, where
 from attnverify.compare import Due, Form, excess, form_fault, judge
+from attnverify.dtypes import EIGHT_BITS
 from attnverify.inputs import Case
 from attnverify.rounding import Expected, Rounding, arrays_for
 from attnverify.rounding.altered import Given
 from attnverify.spec import Spec
-from attnverify.subjects import Answerer, SubjectFault, SubjectGone, WrongForm
+from attnverify.subjects import Answerer, SubjectFault, SubjectGone, WrongForm, typed
 from attnverify.verdict import Status, Verdict, Witness
 
 Array = NDArray[Any]
+FORWARD_ONLY = "backward is not judged: it was not asked for"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Judge:
     ) -> None:
         self.spec, self.subject, self.dtype = spec, subject, dtype
         self.internal, self.profile = internal, profile
-        self._forward = Rounding(spec, dtype, internal=internal, profile=profile)
+        self.types = typed(spec, subject.plan.types, dtype)
+        self._forward = Rounding(spec, dtype, internal=internal, profile=profile, types=self.types)
         self._whole: Rounding | None = None
         self.no_backward = ""
 
@@ -87,13 +90,22 @@ class Judge:
         """Bounds of outputs and gradients together, derived when first asked for."""
         if self._whole is None:
             self._whole = Rounding(
-                self.spec, self.dtype, internal=self.internal, profile=self.profile, backward=True
+                self.spec,
+                self.dtype,
+                internal=self.internal,
+                profile=self.profile,
+                backward=True,
+                types=self.types,
             )
         return self._whole
 
     def look(self, case: Case) -> None:
         """Find out, on one case, whether the backward pass can be asked at all."""
-        self.no_backward = "" if not self.subject.plan.real else self._reason(case)
+        narrow = [name for name, kind in self.types.items() if kind.name in EIGHT_BITS]
+        if narrow:
+            self.no_backward = f"no gradient goes through what has 8 bits: {', '.join(narrow)}"
+        elif self.no_backward != FORWARD_ONLY:
+            self.no_backward = self._reason(case) if self.subject.plan.real else ""
 
     def _reason(self, case: Case) -> str:
         try:
@@ -253,7 +265,9 @@ class Judge:
         def restore(array: Array) -> Array:
             return layout.inward(like, array, case.sizes)
 
-        return Form(layout.shape(like, case.sizes), layout.pattern(name), self.dtype, restore)
+        kind = self.types.get(name)
+        dtype = self.dtype if kind is None else kind.name
+        return Form(layout.shape(like, case.sizes), layout.pattern(name), dtype, restore)
 
     def witnessed(self, verdict: Verdict, case: Case) -> Verdict:
         """A refuted verdict carries the arrays of its case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -186,8 +187,15 @@ class Probe:
         for name, array in arrays.items():
             if name not in found or np.shape(array) != found[name].shape:
                 raise ParameterError("no such input of this shape", found=name)
+            if (np.abs(wide(array)) > self._end(name)).any():
+                raise NotJudged(f"{name} has no room for what it is changed to")
             found[name] = np.asarray(array).astype(found[name].dtype)
         return replace(case, arrays=found)
+
+    def _end(self, name: str) -> float:
+        """The largest number that an input of 8 bits holds; no end for any other."""
+        kind = self.judge.types.get(name)
+        return np.inf if kind is None or kind.largest >= self.largest else kind.largest
 
     def pulled_by(self, case: Case, kept: Array) -> Case:
         """The case with the cotangent of the first output zero but where `kept`."""
@@ -228,14 +236,20 @@ class Probe:
     def planted(
         self, case: Case, axis: str, places: slice | Order, values: Mapping[str, float]
     ) -> Case:
-        """The case with one number in each of some real inputs at some places of an axis."""
+        """The case with one number in each of some real inputs at some places of an axis.
+
+        What is finite is brought inside the range of an input of 8 bits.
+        """
         real = {entry.tensor.name for entry in self.spec.inputs if entry.tensor.kind == "real"}
         found = dict(case.arrays)
         for name, dimensions in self.axis(axis).items():
             if name in real and name in values:
-                found[name] = found[name].copy()
+                found[name], end = found[name].copy(), self._end(name)
+                number = (
+                    np.clip(values[name], -end, end) if isfinite(values[name]) else values[name]
+                )
                 for at in dimensions:
-                    np.moveaxis(found[name], at, 0)[places] = values[name]
+                    np.moveaxis(found[name], at, 0)[places] = number
         return replace(case, arrays=found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,13 @@ from attnverify.store import FOLDER, Run
 from attnverify.verdict import Verdict, Witness
 
 
-def kept_types(spec: Spec, witness: Witness) -> tuple[str, ...]:
-    """The dtype of a kept witness's real arrays; ReportError where it is none for this spec."""
+def kept_types(
+    spec: Spec, witness: Witness, types: Mapping[str, str], dtypes: Sequence[str]
+) -> tuple[str, ...]:
+    """The dtype of a kept witness's real arrays; ReportError where it is none for this spec.
+
+    Where every one has a type of its own, it is the one asked for.
+    """
     real = [e.tensor.name for e in spec.inputs if e.tensor.kind == "real"]
     missing = [e.tensor.name for e in spec.inputs if e.tensor.name not in witness.arrays]
     if missing or not real:
@@ -30,7 +36,8 @@ def kept_types(spec: Spec, witness: Witness) -> tuple[str, ...]:
             found=", ".join(witness.arrays),
             due=", ".join(e.tensor.name for e in spec.inputs),
         )
-    return (float_type(witness.arrays[real[0]].dtype.name).name,)
+    own = [name for name in real if name not in types]
+    return (float_type(witness.arrays[own[0]].dtype.name).name,) if own else tuple(dtypes[:1])
 
 
 def replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[Verdict]:
@@ -57,7 +64,9 @@ def replayed(settings: Settings, dtype: str, witness: Witness | None) -> list[Ve
         judge.no_backward = judge.no_backward or "the kept case has no cotangents"
     tally = Tally(judge, replayed=True)
     tally.add(case, judge.ask(case))
-    draw = Draw(settings.spec, dtype=dtype, empty=settings.empty_rows is not None)
+    draw = Draw(
+        settings.spec, dtype=dtype, empty=settings.empty_rows is not None, types=judge.types
+    )
     again = () if tally.failing else (*habits(judge, draw, case), *free(judge, draw, [case]))
     return [*tally.verdicts({}, 0.0), *again, *tally.without_backward()]
 

@@ -12,7 +12,7 @@ from attnverify.check.diagnose import explained
 from attnverify.check.empties import empties, without_places
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
-from attnverify.check.judge import Judge
+from attnverify.check.judge import FORWARD_ONLY, Judge
 from attnverify.check.matched import STYLES, by_many
 from attnverify.check.poison import poisoned
 from attnverify.check.profile import may_be_tighter, with_profile
@@ -37,20 +37,26 @@ def _drawn(draw: Draw, seed: int, count: int | None) -> Iterator[Case]:
 
 def judge_of(settings: Settings, dtype: str, profile: str = "") -> Judge:
     """The judge of one dtype, under the profile declared or another."""
-    return Judge(
+    judge = Judge(
         settings.spec,
         settings.wrapped(dtype),
         dtype,
         internal=settings.internal,
         profile=profile or settings.profile,
     )
+    judge.no_backward = "" if settings.backward else FORWARD_ONLY
+    return judge
 
 
 def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
     """The verdicts of one dtype over the drawn cases."""
     judge = judge_of(settings, dtype)
     draw = Draw(
-        settings.spec, dtype=dtype, support=settings.sizes, empty=settings.empty_rows is not None
+        settings.spec,
+        dtype=dtype,
+        support=settings.sizes,
+        empty=settings.empty_rows is not None,
+        types=judge.types,
     )
     tally = Tally(judge)
     for number, case in enumerate(_drawn(draw, settings.seed, count)):

@@ -45,6 +45,8 @@ class Settings:
     poison: str | None = None
     profile: str = "loose"
     explain: bool = True
+    types: Mapping[str, str] = field(default_factory=dict)
+    backward: bool = True
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ class Settings:
             "outputs": self.outputs,
             "device": self.device,
             "packed": self.packed,
+            "types": self.types,
         }
 
     def begun(self) -> AbstractContextManager[Settings]:
@@ -84,7 +87,8 @@ class Settings:
 
     @contextmanager
     def _isolated(self, limits: Limits) -> Iterator[Settings]:
-        call = plan(self.spec, **self._call)
+        # Which inputs have a type of their own is told for each type that is judged.
+        call = replace(plan(self.spec, **{**self._call, "types": {}}), types=self.types)
         # A function is told by its own name: the one given may be no more than a title.
         with process_of(self.fn, call, self.framework, self.vjp, limits) as process:
             yield replace(self, process=process)
@@ -116,6 +120,7 @@ class Settings:
             ("--inputs", self.inputs),
             ("--sizes", self.sizes),
             ("--packed", self.packed),
+            ("--types", self.types),
         )
         for flag, value in told:
             words += [flag, json.dumps(dict(value), default=repr)] if value else []
@@ -131,6 +136,7 @@ class Settings:
         }
         for flag, text in said.items():
             words += [flag, text] if text else []
+        words += [] if self.backward else ["--no-backward"]
         words += [] if self.limits is None else self.limits.words()
         return words
 

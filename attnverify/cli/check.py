@@ -76,6 +76,15 @@ Profile = Annotated[
         " tf32x3 (float32 multiplied on tensor cores).",
     ),
 ]
+Types = Annotated[
+    str | None,
+    typer.Option(
+        "--types", metavar="JSON", help='Inputs of another float type: {"bias": "float32"}.'
+    ),
+]
+Backward = Annotated[
+    bool, typer.Option("--backward/--no-backward", help="Whether gradients are judged.")
+]
 Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]
 Replay = Annotated[
     Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
@@ -122,6 +131,8 @@ def check(
         str | None, typer.Option("--internal", help="A narrower type that it computes in.")
     ] = None,
     profile: Profile = None,
+    types: Types = None,
+    backward: Backward = True,
     empty_rows: EmptyRows = None,
     poison: Poison = None,
     cases: Cases = None,
@@ -151,6 +162,7 @@ def check(
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) if isolate is None else isolate,
         "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
+        "types": mapping(types, "--types"), "backward": backward,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)

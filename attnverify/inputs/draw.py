@@ -17,7 +17,7 @@ from attnverify.compile import Oracle
 from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
 from attnverify.compile.recipe import label_axis
-from attnverify.dtypes import float_type
+from attnverify.dtypes import FloatType, float_type
 from attnverify.equations import Equation, Recurrence
 from attnverify.inputs.corners import CORNERS, Corner
 from attnverify.inputs.entries import (
@@ -76,7 +76,8 @@ class Case:
 class Draw:
     """Draws cases for one spec.
 
-    `support` says which sizes a subject takes; `empty` allows rows that see no key.
+    `support` says which sizes a subject takes; `empty` allows rows that see no key; `types` has the
+    inputs of another float type.
 
     >>> from attnverify import load
     >>> case = Draw(load("causal")).case({"queries": 2, "keys": 3}, seed=1)
@@ -91,8 +92,10 @@ class Draw:
         dtype: str = "float64",
         support: Support | None = None,
         empty: bool = False,
+        types: Mapping[str, FloatType] | None = None,
     ) -> None:
         self.spec, self.dtype, self.empty = spec, float_type(dtype).name, empty
+        self.types = types or {}
         self.support: Support = support or {}
         self._rows = _row_counter(spec)
         self._recipe = lower(spec)
@@ -115,7 +118,7 @@ class Draw:
         rng = np.random.default_rng([seed, *whole.values()])
         chosen = {p.name: parameter_value(p, whole, rng) for p in self.spec.parameters}
         chosen.update(parameters or {})
-        arrays = real_entries(self.spec, whole, style, self.dtype, rng)
+        arrays = real_entries(self.spec, whole, style, self.dtype, rng, types=self.types)
         cotangents = self._cotangents(whole, style, rng)
         for keep in KEPT:
             # Where the form itself leaves a row empty, the last attempt hides nothing.

@@ -14,7 +14,7 @@ from attnverify.algebra.predicates import Compare, leaves
 from attnverify.algebra.rewrite import entries as entries_of
 from attnverify.algebra.rewrite import free
 from attnverify.algebra.terms import Entry, Place, Scalar, symbol_axis, symbol_index
-from attnverify.dtypes import float_type
+from attnverify.dtypes import FloatType, float_type
 from attnverify.spec import Spec
 
 Array = NDArray[Any]
@@ -145,11 +145,20 @@ def _place_size(place: Place, sizes: Mapping[str, int]) -> int:
 
 
 def real_entries(
-    spec: Spec, sizes: Mapping[str, int], style: str, dtype: str, rng: Rng
+    spec: Spec,
+    sizes: Mapping[str, int],
+    style: str,
+    dtype: str,
+    rng: Rng,
+    *,
+    types: Mapping[str, FloatType] | None = None,
 ) -> dict[str, Array]:
-    """The real inputs of a spec, rounded to `dtype`; weights keep the size of what they act on."""
+    """The real inputs of a spec, rounded to `dtype`; weights keep the size of what they act on.
+
+    `types` has the inputs of another type; what is past the end of 8 bits is brought to it.
+    """
     first = spec.inputs[0].indices[0] if spec.inputs[0].indices else None
-    tiny = 3 * float_type(dtype).quantum
+    own = float_type(dtype)
     fill = (STYLES | CORNER_STYLES)[style]
     found: dict[str, Array] = {}
     for entry in spec.inputs:
@@ -157,11 +166,14 @@ def real_entries(
             continue
         shape = shape_of(entry, sizes)
         weights = first not in entry.indices
-        site = Site(rng, shape, len(found), REACH[dtype], DEPTH[dtype], tiny)
+        kind = (types or {}).get(entry.tensor.name, own)
+        site = Site(rng, shape, len(found), REACH[dtype], DEPTH[dtype], 3 * kind.quantum)
         values = _normal(site) if weights else fill(site)
         if weights and shape:
             values = values / np.sqrt(max(shape))
-        found[entry.tensor.name] = np.asarray(values).astype(float_type(dtype).numpy)
+        if kind.largest < own.largest:
+            values = np.clip(values, -kind.largest, kind.largest)
+        found[entry.tensor.name] = np.asarray(values).astype(kind.numpy)
     return found
 
 

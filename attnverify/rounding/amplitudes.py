@@ -38,6 +38,8 @@ class Amplitudes:
     anew: bool = False
     # Inputs that are drawn anew in each run, and how far: as a multiple of no rounding.
     shares: Mapping[str, Array] = field(default_factory=dict)
+    # Inputs of another type than the rest.
+    types: Mapping[str, FloatType] = field(default_factory=dict)
     steps: list[Array | None] = field(default_factory=list)
     uses: list[tuple[Array | None, ...]] = field(default_factory=list)
     longest: int = 1
@@ -108,6 +110,16 @@ class Amplitudes:
         amplitude = (kind.roundoff * size + near_zero(kind) * scale) / np.sqrt(3)
         return np.where((size > 0) & np.isfinite(size), amplitude, 0.0)
 
+    def _read(self, array: Array, kind: FloatType | None) -> Array | None:
+        """What is rounded of an input on the way in."""
+        if kind is None or self.profile.cut:
+            return self._given(array) if self.profile.inputs else None
+        if kind.roundoff < self.profile.stage:
+            # A wider input is an intermediate like others: it may be stored as they are.
+            return self._stored(array, 1.0)
+        # What comes in 8 bits, or as wide as anything inside, is read as it is.
+        return None
+
     def _given(self, array: Array) -> Array:
         """Rounding an input on the way in, its largest entry taken to the end of the range."""
         kind = self.profile.operand
@@ -121,7 +133,7 @@ class Amplitudes:
         if op.kind == "input" and op.out in self.shares:
             return self.shares[op.out].reshape(np.shape(value))  # product axes are split inside
         if op.kind == "input":
-            return self._given(array) if self.profile.inputs else None
+            return self._read(array, self.types.get(op.out))
         if op.kind == "scalar":
             return None if self._representable(array) else self._stored(array, 1.0)
         self._measure(array)

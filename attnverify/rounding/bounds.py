@@ -18,7 +18,7 @@ from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
 from attnverify.compile.recipe import Recipe
 from attnverify.compile.sizes import bind
-from attnverify.dtypes import float_type, reference_is_wider, reference_type
+from attnverify.dtypes import FloatType, float_type, reference_is_wider, reference_type
 from attnverify.equations import place_axis
 from attnverify.rounding.altered import Altered, Given
 from attnverify.rounding.amplitudes import Amplitudes, exact_run
@@ -74,9 +74,11 @@ class Rounding:
         profile: str = "loose",
         backward: bool = False,
         runs: int | None = None,
+        types: Mapping[str, FloatType] | None = None,
     ) -> None:
         self.spec, self.dtype = spec, float_type(dtype)
         self.profile = named_profile(profile, dtype, internal)
+        self.types = types or {}
         self.runs = runs or (SELECTIVE_RUNS if self.profile.selective else RUNS)
         # In 16 bits nobody normalises by a rounded log-sum-exp: it would cost a digit.
         self.forms = forms(spec, backward=backward, logarithmic=self.profile.enlarged > 1)
@@ -239,6 +241,7 @@ class Rounding:
             # What is computed again is rounded again.
             anew=bool(form.recomputed),
             shares=shares,
+            types=self.types,
         )
 
     def _unfit(self, form: Form, amplitudes: Amplitudes, exact: Mapping[str, Array]) -> str:

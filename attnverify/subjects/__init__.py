@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from attnverify.dtypes import float_type
+from attnverify.dtypes import FloatType, float_type, input_types
 from attnverify.errors import ParameterError
 from attnverify.library import resolve_subject
 from attnverify.subjects.answerer import Answerer, Pair
@@ -48,6 +48,7 @@ def subject(
     outputs: Outputs = (),
     device: str = "",
     packed: Mapping[str, str] | None = None,
+    types: Mapping[str, str] | None = None,
 ) -> Subject:
     """Wrap `fn` as a subject for `spec`.
 
@@ -75,6 +76,7 @@ def subject(
         outputs=outputs,
         device=device,
         packed=packed,
+        types=types,
     )
     return wrapper(framework)(fn, made, vjp)
 
@@ -90,6 +92,7 @@ def plan(
     outputs: Outputs = (),
     device: str = "",
     packed: Mapping[str, str] | None = None,
+    types: Mapping[str, str] | None = None,
 ) -> Plan:
     """How a subject for `spec` is called; ParameterError for an unknown dtype or layout."""
     # SymPy stays out of a subject's process, which makes its plans without a layout.
@@ -105,7 +108,27 @@ def plan(
         checked(outputs, spec),
         device,
         framework.partition(":")[2],
+        {name: kind.name for name, kind in typed(spec, types or {}, dtype).items()},
     )
+
+
+def typed(spec: Spec, types: Mapping[str, str], dtype: str) -> dict[str, FloatType]:
+    """The inputs of a spec with a type of their own; ParameterError for what is no real input.
+
+    >>> from attnverify import load
+    >>> list(typed(load("global"), {"V": "float8_e4m3fn"}, "bfloat16"))
+    ['V']
+    """
+    real = [entry.tensor.name for entry in spec.inputs if entry.tensor.kind == "real"]
+    for name in types:
+        if name not in real:
+            raise ParameterError(
+                "only a real input has a float type",
+                spec=spec.name,
+                found=name,
+                due=", ".join(real),
+            )
+    return input_types(types, dtype)
 
 
 def resolved(name: str, framework: str) -> Any:
@@ -175,5 +198,6 @@ __all__ = [
     "plan",
     "resolved",
     "subject",
+    "typed",
     "wrapper",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 
+from attnverify.dtypes import EIGHT_BITS
 from attnverify.errors import ParameterError, SubjectError
 from attnverify.subjects.answerer import Answer, Answerer, Pair
 from attnverify.subjects.faults import SubjectFault as SubjectFault  # noqa: PLC0414  each framework's file takes it from here
@@ -34,7 +35,7 @@ class Plan:
     """How the subject is called: keyword arguments, names of inputs, names of what it returns.
 
     `device` is where its arrays lie, empty for the framework's own choice; `library` is whose they
-    are, where the framework leaves it open.
+    are, where the framework leaves it open; `types` has the inputs of another float type.
     """
 
     spec: Spec
@@ -45,6 +46,7 @@ class Plan:
     outputs: Outputs = ()
     device: str = ""
     library: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = {entry.tensor.name for entry in self.spec.inputs}
@@ -65,8 +67,10 @@ class Plan:
 
     @property
     def real(self) -> tuple[str, ...]:
-        """The inputs that gradients are taken by."""
-        return tuple(e.tensor.name for e in self.spec.inputs if e.tensor.kind == "real")
+        """The inputs that gradients are taken by: real ones, but for those of 8 bits."""
+        narrow = {name for name, of in self.types.items() if of in EIGHT_BITS}
+        names = (e.tensor.name for e in self.spec.inputs if e.tensor.kind == "real")
+        return tuple(name for name in names if name not in narrow)
 
     def arguments(self, values: Values, parameters: Values) -> tuple[list[Any], dict[str, Any]]:
         """The call: the first three inputs by position unless mapped, the rest by keyword."""

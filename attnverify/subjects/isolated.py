@@ -135,6 +135,7 @@ def process_of(
         "named": dict(plan.outputs) if isinstance(plan.outputs, Mapping) else list(plan.outputs),
         "device": plan.device,
         "library": plan.library,
+        "types": dict(plan.types),
     }
     try:
         kwargs = pickle.dumps(dict(plan.kwargs))

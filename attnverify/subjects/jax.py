@@ -52,7 +52,7 @@ class JaxSubject(Subject):
         """Quiet, and in 64-bit mode where the subject's type asks for it."""
         stack = contextlib.ExitStack()
         stack.enter_context(super().scope())
-        if self.plan.dtype == "float64":
+        if "float64" in (self.plan.dtype, *self.plan.types.values()):
             stack.enter_context(_wide(new_val=True))
         return stack
 

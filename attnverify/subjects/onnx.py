@@ -226,10 +226,11 @@ def _declared(name: str, sample: Any, dtype: str) -> Any:
 def _samples(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays of the types and axes that the spec's inputs have, and numbers for its parameters."""
     ones = {axis.name: 1 for axis in plan.spec.axes}
-    types = {"real": float_type(plan.dtype).numpy, "bool": np.dtype(bool), "int": np.dtype("int64")}
+    kinds = {"real": plan.dtype, "bool": "bool", "int": "int64"}
     arrays = {
         entry.tensor.name: np.zeros(
-            plan.layout.shape(entry.tensor.name, ones), types[entry.tensor.kind]
+            plan.layout.shape(entry.tensor.name, ones),
+            plan.types.get(entry.tensor.name, kinds[entry.tensor.kind]),
         )
         for entry in plan.spec.inputs
     }

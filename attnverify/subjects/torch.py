@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from attnverify.dtypes import EIGHT_BITS, type_name
 from attnverify.errors import MissingExtraError, ParameterError
 from attnverify.subjects.base import (
     Plan,
@@ -49,9 +50,11 @@ class TorchSubject(Subject):
             raise ParameterError("a device that PyTorch does not have", found=name) from error
 
     def lift(self, array: Array) -> Any:
-        """A tensor with the same bits, bfloat16 by way of its 16-bit patterns."""
+        """A tensor with the same bits, bfloat16 and 8-bit types by way of their patterns."""
         if array.dtype == ml_dtypes.bfloat16:
             near = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        elif array.dtype.name in EIGHT_BITS:
+            near = torch.from_numpy(array.view(np.uint8)).view(getattr(torch, array.dtype.name))
         else:
             near = torch.from_numpy(array)
         return near.to(self.device)
@@ -66,6 +69,8 @@ class TorchSubject(Subject):
         plain = value.detach().cpu().contiguous()
         if plain.dtype == torch.bfloat16:
             return np.array(plain.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
+        if type_name(plain.dtype) in EIGHT_BITS:
+            return np.array(plain.view(torch.uint8).numpy()).view(type_name(plain.dtype))
         return np.array(plain.numpy())
 
     def shares(self, value: Any, given: Any) -> bool:
@@ -83,6 +88,11 @@ class TorchSubject(Subject):
             if not isinstance(value, torch.Tensor):
                 raise returned(value, name, "a torch.Tensor")
         askable(outputs, seeds)
+        if not any(value.requires_grad for value in outputs.values()):
+            raise SubjectFault(
+                "what the subject returned has no gradient by any input"
+                " (backward=False, --no-backward, declares that it is forward only)"
+            )
         inputs = [leaves[name] for name in self.plan.real]
         gradients = guarded(
             torch.autograd.grad,

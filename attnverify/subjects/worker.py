@@ -98,6 +98,7 @@ class Worker:
             named if isinstance(named, Mapping) else tuple(named),
             self.told["device"],
             self.told["library"],
+            self.told["types"],
         )
 
     def reply(self, asked: Mapping[str, Any], arrays: Arrays) -> Reply:

@@ -11,6 +11,7 @@ import pytest
 import attnverify as av
 from attnverify.errors import ParameterError
 from attnverify.verdict import Report, Status
+from tests.test_types import EIGHT, SPEC
 
 pytestmark = pytest.mark.frameworks
 torch = pytest.importorskip("torch")
@@ -293,3 +294,38 @@ def test_a_tensor_that_lies_elsewhere_is_refuted(fn: Callable[..., Any], words: 
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ParameterError, match="found: nowhere"):
         judged(sdpa, "global", device="nowhere")
+
+
+def test_tensors_of_8_bits_come_with_their_scales() -> None:
+    def kernel(q: Any, k: Any, v: Any, **s: Any) -> Any:
+        assert {x.dtype for x in (q, k, v)} == {torch.float8_e4m3fn}
+        assert {x.dtype for x in s.values()} == {torch.float32}
+        scale = (s["sq"] * s["sk"])[..., None, None] / q.shape[-1] ** 0.5
+        scores = q.float() @ k.float().mT * scale
+        e = torch.exp(scores - scores.amax(-1, keepdim=True))
+        # what is stored in 8 bits has 1 for its largest: weights would underflow
+        p = (e * s["sv"][..., None, :]).to(torch.float8_e4m3fn)
+        return (p.float() @ v.float() / e.sum(-1, keepdim=True)).bfloat16()
+
+    how: dict[str, Any] = {"dtypes": ("bfloat16",), "types": EIGHT, "profile": "fp8_e4m3"}
+    report = av.check(kernel, SPEC, framework="torch", explain=False, **how)
+    assert report.verdicts[0].status is Status.HELD
+
+
+def test_a_bias_of_another_type_has_its_gradient_in_it() -> None:
+    def biased(q: Any, k: Any, v: Any, bias: Any) -> Any:
+        scores = q.float() @ k.float().mT / q.shape[-1] ** 0.5 + bias
+        return torch.softmax(scores, -1).to(v.dtype) @ v
+
+    report = judged(biased, "biased", dtypes=("bfloat16",), types={"bias": "float32"})
+    assert set(statuses(report).values()) == {"HELD"}
+    assert "backward dbias (bfloat16)" in statuses(report)
+
+
+def test_what_is_forward_only_is_told_how_to_say_so() -> None:
+    forward = torch.no_grad()(sdpa)
+    refuted = judged(forward, "global", cases=2).comparisons[1]
+    assert refuted.status is Status.REFUTED
+    assert "backward=False, --no-backward, declares that it is forward only" in refuted.detail
+    declared = judged(forward, "global", cases=6, backward=False)
+    assert statuses(declared) == {"forward O (float32)": "HELD"}
