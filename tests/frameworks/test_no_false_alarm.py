@@ -261,7 +261,8 @@ FINDINGS: dict[str, tuple[Right, str, dict[str, Any], tuple[str, ...], str]] = {
         Right("", "onnxruntime", node(), "global"), "float64", {"cases": 8}, BOTH[:1], INNER,
     ),
     "the reference evaluator of onnx adds bfloat16 in bfloat16": (
-        Right("", "onnx", node(), "global"), "bfloat16", {"cases": 8}, BOTH[:1], "entries fail",
+        # Sums of few terms hide it: a third of what a check draws is not enough under every seed.
+        Right("", "onnx", node(), "global"), "bfloat16", {"cases": 24}, BOTH[:1], "smallest",
     ),
     "jax.nn.softmax loses its row term in float16 where the normaliser reaches 256": (
         # dQ loses the mean of the keys, which is small in most draws; dK loses what shows in each.
