@@ -25,6 +25,7 @@ from attnverify.algebra.normal.formulas import (
     integer_entries,
     opaque,
 )
+from attnverify.algebra.normal.products import lemmas
 from attnverify.algebra.normal.setting import GaveUp, Setting
 
 MOST_STEPS_DOWN = 60  # towards the smallest counterexample
@@ -63,13 +64,21 @@ class Query:
         self.setting, self.context = setting, setting.context
         self.facts: dict[Key, Z3] = {}
         self.images: dict[str, dict[Var, Z3]] = {}
+        self.products: dict[Key, None] = {}
         self.found: Z3 = None
 
     def impossible(
         self, formulas: Iterable[Formula], further: Callable[[], Z3] | None = None
     ) -> bool:
         """Whether no values make all formulas and the further constraint true."""
-        return bool(self._ask(formulas, further and further()) == z3.unsat)
+        answer = self._ask(formulas, further and further())
+        if answer != z3.unsat and self.products and not self.setting.spent:
+            facts = len(self.facts)
+            self.solver.add(*(row for key in list(self.products) for row in lemmas(self, key)))
+            self.solver.add(*list(self.facts.values())[facts:])
+            answer = self.solver.check()
+            self.setting.steps = self._steps()
+        return bool(answer == z3.unsat)
 
     def model(self, formulas: Iterable[Formula], further: Z3 | None = None) -> Z3 | None:
         """Values that make all true, or None where none were found."""
@@ -237,12 +246,15 @@ class Query:
             case "p":
                 return self._parameter(key[1])
             case "i" | "o":
+                if key[1] in self.setting.quotients:
+                    self.products.setdefault(key)
                 sorts = [z3.IntSort(self.context)] * (len(key[2]) + 1)
                 return z3.Function(f"{_SORTS[key[0]]} {key[1]}", *sorts)(*map(self.var, key[2]))
             case "d":
                 # z3 divides integers towards minus infinity where the divisor is positive.
                 return self.form(dividend(key)) / z3.IntVal(key[3], self.context)
             case "m":
+                self.products.setdefault(key)
                 return z3.Product(*map(self.key, key[1]))
         raise TypeError(f"no such key: {key!r}")
 
