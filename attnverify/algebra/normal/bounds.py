@@ -59,7 +59,7 @@ def _third(factor: Term) -> Poly:
 
 
 def _gap(ctx: Context, atom: Atom) -> tuple[Atom, Term, Poly, Poly] | None:
-    """Tanh(x), a, |x| and how that is told, for the absolute value of a tanh(x) - a x with a > 0."""
+    """Tanh(x), a, |x| and how that is told, for |a tanh(x) - a x| with a positive factor a."""
     cls = ctx.classes[atom.number]
     body = instantiate(ctx, cls.body[0], dict(zip(cls.slots, atom.args, strict=True)))
     for term in body:

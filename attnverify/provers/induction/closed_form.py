@@ -17,6 +17,9 @@ which are statements without recurrences. In step and carry P is any array, in t
 E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such
 form are any arrays, and so are their values before each step, of which only two facts are used:
 before step t there stands the value of step t', and at the first step the initial one.
+
+What a step assigns besides, and reads of its own past through a state, is any array, too, unless
+with closed forms for what stands before the step it is what it is where nothing stands there.
 """
 
 from __future__ import annotations
@@ -101,14 +104,21 @@ class Form:
         return add(self.mass, negative(self.gain))
 
 
-def closed(statement: Statement) -> Plan | None:
+def found(statement: Statement) -> Plan | None:
+    """The same with steps in closed form that read no past after all, None where there are none."""
+    plan = closed(statement, settling=True)
+    settled = plan is not None and any(line.startswith("(found") for line in plan.told)
+    return plan if settled else None
+
+
+def closed(statement: Statement, *, settling: bool = False) -> Plan | None:
     """The statement about a spec whose recurrences are replaced by closed forms, if one has some.
 
     States without a closed form are any arrays then, so that under a relabelling, where they would
     have other values on the right side, there is no plan unless every state has one.
     """
     names = Names.of(statement)
-    work = _Work(statement.spec, names)
+    work = _Work(statement.spec, names, settling)
     for row in needed_rows(statement):
         if isinstance(row, Recurrence):
             work.recurrence(row)
@@ -131,6 +141,7 @@ class _Work:
 
     spec: Spec
     names: Names
+    settling: bool = False
     rows: list[Equation] = field(default_factory=list)
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
@@ -141,7 +152,8 @@ class _Work:
         """Put equations in a recurrence's place."""
         solving = _Solving(Loop.of(row, self.names), self.names, tuple(self.rows))
         solving.solve()
-        self.told += solving.told()
+        settled = solving.settled() if self.settling else {}
+        self.told += solving.told(settled)
         self.inputs += solving.inputs
         before = tuple(self.rows)
         self.rows += solving.rows
@@ -149,7 +161,14 @@ class _Work:
             return
         for state in solving.forms:
             self.obligations += solving.claims(self.spec, before, self.inputs, state)
-        solved = ", ".join(solving.forms)
+        whole = flat(self.spec, (*before, *solving.rows), self.inputs)
+        self.obligations += [
+            Statement(f"{name} is found", "equal", whole, left, alone.body)
+            for name, (alone, left) in settled.items()
+        ]
+        self.inputs = [entry for entry in self.inputs if entry.tensor.name not in settled]
+        self.rows += [alone for alone, _ in settled.values()]
+        solved = ", ".join((*solving.forms, *settled))
         self.words.append(f"induction along {row.along.name}: a closed form of {solved}")
 
 
@@ -241,7 +260,18 @@ class _Solving:
         unsolved = [state for state in self.loop.row.states if state not in self.forms]
         self.inputs += [self.loop.before[state] for state in unsolved]
 
-    def told(self) -> Iterator[str]:
+    def settled(self) -> dict[str, tuple[Equation, Expr]]:
+        """The steps that may read no past, as they are without, and as they read closed forms."""
+        nothing = {state: (head, ZERO) for state, head in self.loop.before.items()}
+        result = {}
+        for step in self.loop.row.steps:
+            mine = step.name not in self.loop.row.states and step.head in self.inputs
+            if mine and previous_states(step.body) <= set(self.forms):
+                row = Equation(step.head, without_previous(step.body, nothing))
+                result[step.name] = row, without_previous(step.body, self.values)
+        return result
+
+    def told(self, settled: Mapping[str, tuple[Equation, Expr]]) -> Iterator[str]:
         """The lines that tell what the closed forms are, E an array of its own."""
         loop, name = self.loop, self.loop.row.steps[0].name
         yield from named_before(loop.before)
@@ -263,8 +293,11 @@ class _Solving:
             sides = form.before(loop, self.other, at), form.after(loop, self.other)
             yield told("solved", state, *sides)
         for entry in self.inputs:
-            if entry.tensor.name in self.bodies and entry.tensor.name not in loop.row.states:
-                yield told("free", entry.tensor.name)
+            name = entry.tensor.name
+            if name in settled:
+                yield told("found", name, settled[name][0].body)
+            elif name in self.bodies and name not in loop.row.states:
+                yield told("free", name)
 
     # ---- what is left to prove
 
