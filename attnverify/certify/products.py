@@ -22,8 +22,9 @@ MOST_FACTORS = 3
 def facts_about(question: Question, key: Key) -> Iterator[str]:
     """The facts about a product, or a whole part."""
     parts = factors(key)
-    if key[0] == "o":
-        yield from _quotient(question, key)
+    for part in parts:
+        if part[0] == "o":
+            yield from _quotient(question, part)
     if not 2 <= len(parts) <= MOST_FACTORS:
         return
     for place, one in enumerate(parts):

@@ -89,8 +89,14 @@ def decayed(ctx: Context, poly: Poly) -> Poly:
     -w exp(x) is at least -w, for a w that is not negative and an x that is not positive.
     """
     result: Poly = ()
-    for term in poly:
-        result = add(ctx, result, _without_decay(ctx, term) or (term,))
+    waiting = list(poly)
+    while waiting:
+        term = waiting.pop()
+        left = _without_decay(ctx, term)
+        if left is None:
+            result = add(ctx, result, (term,))
+        else:
+            waiting += left  # each time with less exps
     return result
 
 
@@ -101,7 +107,7 @@ def _without_decay(ctx: Context, term: Term) -> Poly | None:
     weight = {conj: -value for conj, value in term.coef.items()}
     if not term_never_negative(ctx, Term(term.bound, term.atoms, weight)):
         return None
-    for count in (3, 2, 1):
+    for count in dict.fromkeys((len(exps), 3, 2, 1)):
         for some in combinations(exps, count):
             argument: Poly = ()
             for atom, exponent in some:
