@@ -84,9 +84,9 @@ def bent(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
     """
     term, gap_tree, bend, factor_tree, told = exactly(parts, 5)
     (gap, once), (tanh, first) = read_power(k, gap_tree), read_power(k, bend)
-    if (gap.kind, gap.label, once) != ("fn", "absolute", 1):
+    if (gap.kind, gap.label, once) != ("fn", "absolute", Fraction(1)):
         raise Rejected("an absolute value was due")
-    if (tanh.kind, tanh.label, first) != ("fn", "tanh", 1):
+    if (tanh.kind, tanh.label, first) != ("fn", "tanh", Fraction(1)):
         raise Rejected("a tanh was due")
     factor, argument = read_raw(k, factor_tree), body_at(k, tanh)
     one = set(factor.coef) == {frozenset()} and not factor.bound
