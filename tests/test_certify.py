@@ -29,7 +29,7 @@ from attnverify.verdict import Report, Section, Status, Verdict
 from attnverify.verify import verify
 from tests.corrupt import corruptions
 from tests.provers.corpus import rules
-from tests.provers.corpus.common import claim, i, j, l, n, p, s, x, y
+from tests.provers.corpus.common import claim, i, j, l, n, n_q, p, s, x, y
 from tests.provers.judge import refutation
 from tests.provers.mutate import statement_mutants
 from tests.test_provers import FALSE
@@ -160,6 +160,10 @@ AT_FIRST = claim("a count at the first", total(where(j <= l), j), 1, given=[eq(j
 EXP_LOG = claim("exp of the log of anything", exp(log(x[j])), x[j])
 ABSOLUTE = claim("an absolute value", absolute(x[j]), x[j])
 MASKED = claim("a mask inside", tanh(where(p[j]) * x[j]), tanh(x[j]))
+MOVED = claim(
+    "a map of keys", where(j >= n_q) * x[j] ** 2, where(j >= n_q) * x[j] ** 2, kind="bound",
+    relabels=[Relabel("keys", ("x",), ("j",), bijection=False)],
+)  # fmt: skip
 NEGATIVE = claim("no sign", x[j], kind="sign")
 
 
@@ -293,6 +297,16 @@ FORGED: list[tuple[Statement, list[str], str]] = [
             (exp(x[j] ** 2), 1, 1, -1, "", "may be positive"),
             (y[j] * exp(-(x[j] ** 2)), y[j], -1, -1, " (x y 1 v0)", "may be positive"),
         )
+    ),
+    # A map of keys has its images among the keys; of a query's position nothing is known.
+    (
+        MOVED,
+        ["(variables keys queries)",
+         ("(count v1 (and (= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (<= (+ 0 (-1 (v pi v1)))))"
+          " (term () ((1 (<= (+ 0 (1 (n queries)) (-1 (v pi v0)))))) (x |x@pi| 2 v0))"
+          " (((<= (+ 1 (1 (v || v0)) (-1 (n queries)))) (+ 0 (1 (v || v0)))"
+          " (+ 0 (1 (v || v0))))))")],
+        "pi is no map of queries",
     ),
     (NEGATIVE, ["(variables keys)"], "left over"),
     (NEGATIVE, ["(variables keys)", "(part 0)"], "only a bound"),

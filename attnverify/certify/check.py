@@ -135,6 +135,9 @@ class _Check:
         self.k.bijections = frozenset(
             name for r in statement.relabels if r.bijection for name in (r.name, f"{r.name}^-1")
         )
+        self.k.maps = {
+            name: r.axis for r in statement.relabels for name in (r.name, f"{r.name}^-1")
+        }
         self.opaque: frozenset[str] = frozenset()
         self.values = Values([])
         self.steps: list[tuple[str, tuple[Tree, ...]]] = []

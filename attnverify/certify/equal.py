@@ -31,7 +31,7 @@ NEVER_NEGATIVE = frozenset({"relu", "absolute", "root 2", "root 4"})
 
 def question(k: Kernel) -> Question:
     """An empty question about what a certificate speaks of."""
-    return Question(k.axis, k.parameters, k.declared, k.bijections, k.quotients)
+    return Question(k.axis, k.parameters, k.declared, k.bijections, k.maps, k.quotients)
 
 
 def holds(k: Kernel, formula: Formula, given: Iterable[Formula] = ()) -> bool:

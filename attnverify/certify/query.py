@@ -34,6 +34,7 @@ class Question:
     parameters: Mapping[str, Parameter]
     declared: Mapping[str, Axis]
     bijections: frozenset[str]
+    maps: Mapping[str, str] = field(default_factory=dict)
     quotients: Mapping[str, tuple[Form, Form]] = field(default_factory=dict)
     names: dict[Var, str] = field(default_factory=dict)
     declarations: dict[str, str] = field(default_factory=dict)
@@ -133,6 +134,9 @@ class Question:
     def _image(self, mark: str, var: Var) -> str:
         name = self._applied(f"map {mark}", (var,), "Int")
         axis = self.bound[var] if var in self.bound else self.axis_of(var)
+        if self.maps.get(mark) != axis:
+            # What is known of its images is known of the positions of its own axis alone.
+            raise Rejected(f"{mark} is no map of {axis}")
         fact = f"(and (<= 0 {name}) (< {name} {self.size(axis)}))"
         if self._quantified((var,)):
             # The fact is about this very position, so it stands under the quantifier.
