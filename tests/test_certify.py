@@ -164,6 +164,7 @@ MOVED = claim(
     "a map of keys", where(j >= n_q) * x[j] ** 2, where(j >= n_q) * x[j] ** 2, kind="bound",
     relabels=[Relabel("keys", ("x",), ("j",), bijection=False)],
 )  # fmt: skip
+TWO_MAPS = (Relabel("keys", ("x",), ("j",)), Relabel("queries", ()))
 NEGATIVE = claim("no sign", x[j], kind="sign")
 
 
@@ -308,6 +309,8 @@ FORGED: list[tuple[Statement, list[str], str]] = [
           " (+ 0 (1 (v || v0))))))")],
         "pi is no map of queries",
     ),
+    # Two maps of one name would be one-to-one with each other.
+    (replace(MOVED, relabels=TWO_MAPS), ["(variables keys)"], "two maps have one name"),
     (NEGATIVE, ["(variables keys)"], "left over"),
     (NEGATIVE, ["(variables keys)", "(part 0)"], "only a bound"),
 ]  # fmt: skip

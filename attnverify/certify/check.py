@@ -138,6 +138,8 @@ class _Check:
         self.k.maps = {
             name: r.axis for r in statement.relabels for name in (r.name, f"{r.name}^-1")
         }
+        if len(self.k.maps) < 2 * len(statement.relabels):
+            raise Rejected("two maps have one name")
         self.opaque: frozenset[str] = frozenset()
         self.values = Values([])
         self.steps: list[tuple[str, tuple[Tree, ...]]] = []

@@ -158,6 +158,9 @@ class _Proof:
         axes = [relabel.axis for relabel in self.statement.relabels]
         if len(set(axes)) < len(axes):
             raise GaveUp("two maps of one axis are not joined")
+        names = [n for r in self.statement.relabels for n in (r.name, f"{r.name}^-1")]
+        if len(set(names)) < len(names):
+            raise GaveUp("two maps have one name")
 
     def _right(self, plain: Builder) -> Poly:
         relabels = self.statement.relabels
