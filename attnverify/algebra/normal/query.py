@@ -71,14 +71,18 @@ class Query:
         self, formulas: Iterable[Formula], further: Callable[[], Z3] | None = None
     ) -> bool:
         """Whether no values make all formulas and the further constraint true."""
-        answer = self._ask(formulas, further and further())
-        if answer != z3.unsat and self.products and not self.setting.spent:
-            facts = len(self.facts)
-            self.solver.add(*(row for key in list(self.products) for row in lemmas(self, key)))
-            self.solver.add(*list(self.facts.values())[facts:])
-            answer = self.solver.check()
-            self.setting.steps = self._steps()
-        return bool(answer == z3.unsat)
+        return bool(self._with_lemmas(self._ask(formulas, further and further())) == z3.unsat)
+
+    def _with_lemmas(self, answer: Z3) -> Z3:
+        """The answer once z3 is told what follows for the products in a question, if it has any."""
+        if answer == z3.unsat or not self.products or self.setting.spent:
+            return answer
+        facts = len(self.facts)
+        self.solver.add(*(row for key in list(self.products) for row in lemmas(self, key)))
+        self.solver.add(*list(self.facts.values())[facts:])
+        answer = self.solver.check()
+        self.setting.steps = self._steps()
+        return answer
 
     def model(self, formulas: Iterable[Formula], further: Z3 | None = None) -> Z3 | None:
         """Values that make all true, or None where none were found."""
@@ -107,8 +111,9 @@ class Query:
 
     def smallest(self, formulas: list[Formula]) -> Found | None:
         """The model with the least total of sizes, then of positions and parameters."""
-        answer = self._ask(formulas, None)
+        answer = self._with_lemmas(self._ask(formulas, None))
         if answer == z3.unsat:
+            self.setting.question = self.solver.to_smt2()
             return None
         if any(map(guessed, (*self.setting.hypotheses, *formulas))):
             raise GaveUp("z3 knows no whole part of a division by what is not a number")
@@ -246,7 +251,7 @@ class Query:
             case "p":
                 return self._parameter(key[1])
             case "i" | "o":
-                if key[1] in self.setting.quotients:
+                if key[0] == "o" and key[1] in self.setting.quotients:
                     self.products.setdefault(key)
                 sorts = [z3.IntSort(self.context)] * (len(key[2]) + 1)
                 return z3.Function(f"{_SORTS[key[0]]} {key[1]}", *sorts)(*map(self.var, key[2]))

@@ -52,6 +52,7 @@ class Setting:
     one_to_one: set[str] = field(default_factory=set)
     # By label: what a whole part is of, over the variables -1, -2, ... for its arguments.
     quotients: dict[str, tuple[Lin, Lin]] = field(default_factory=dict)
+    question: str = ""  # the last one that nothing satisfies, in SMT-LIB
     asked: int = 0
     steps: int = 0
     parts: int = 0
