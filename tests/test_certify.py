@@ -29,7 +29,7 @@ from attnverify.verdict import Report, Section, Status, Verdict
 from attnverify.verify import verify
 from tests.corrupt import corruptions
 from tests.provers.corpus import rules
-from tests.provers.corpus.common import claim, i, j, l, n, p, s, x, y
+from tests.provers.corpus.common import claim, i, j, l, n, n_q, p, s, x, y
 from tests.provers.judge import refutation
 from tests.provers.mutate import statement_mutants
 from tests.test_provers import FALSE
@@ -37,8 +37,6 @@ from tests.test_provers import TRUE as PROVED
 
 # Those that are proved by rules that the checker has not: what it says of each.
 APART = {
-    "a cap moves little": "2 terms are left over",  # |tanh(x) - x| <= |x|^3 / 3
-    "tanh moves little": "2 terms are left over",
     "cases of an exponent": "exp: the value that is claimed is not seen to be the function's",
     # Positions of an axis as pairs of positions, which is no step of the checker's.
     "a sum over pairs": "the proof keeps no steps",
@@ -66,10 +64,12 @@ RARE = {
     "log of a mass shifted", "exp of minus log of a mass", "absolute of a negative",
     "two masks inside each other", "a mask inside an inverse", "the last key of two sums",
     "entmax sums to one", "a masked maximum shifted", "a difference of inverses",
+    "tanh moves little", "weights under a bump", "exp of less a length", "one block of all",
 }  # fmt: skip
 BENT = [one for place, one in enumerate(TRUE) if place % 7 == 3 or one.name in RARE]
 STEPS = ("variables", "opaque", "end", "class", "twin", "collapse", "support", "value", "compared",
-         "law", "restate", "count", "threshold", "narrow", "times", "part")  # fmt: skip
+         "law", "restate", "count", "threshold", "narrow", "times", "part",
+         "decay", "tanh")  # fmt: skip
 
 a_true_one = pytest.mark.parametrize("statement", TRUE, ids=lambda s: s.name)
 
@@ -160,7 +160,18 @@ AT_FIRST = claim("a count at the first", total(where(j <= l), j), 1, given=[eq(j
 EXP_LOG = claim("exp of the log of anything", exp(log(x[j])), x[j])
 ABSOLUTE = claim("an absolute value", absolute(x[j]), x[j])
 MASKED = claim("a mask inside", tanh(where(p[j]) * x[j]), tanh(x[j]))
+MOVED = claim(
+    "a map of keys", where(j >= n_q) * x[j] ** 2, where(j >= n_q) * x[j] ** 2, kind="bound",
+    relabels=[Relabel("keys", ("x",), ("j",), bijection=False)],
+)  # fmt: skip
+TWO_MAPS = (Relabel("keys", ("x",), ("j",)), Relabel("queries", ()))
 NEGATIVE = claim("no sign", x[j], kind="sign")
+
+
+def bump_to(power: int) -> str:
+    """A power of the exp that is class 0."""
+    return f"(exp || 0 {power} v0)"
+
 
 FORGED: list[tuple[Statement, list[str], str]] = [
     (ZERO_IS_ONE, [], "left over"),
@@ -266,6 +277,40 @@ FORGED: list[tuple[Statement, list[str], str]] = [
           " ((term () ((1)) (fn tanh 1 1 v0))) ()))")],
         "not seen to be the function's",
     ),
+    # A bound is no identity, holds of what is weighed by what is not negative, and has its sign.
+    (
+        claim("a bump is one", exp(-(x[j] ** 2)), 1),
+        ["(variables keys keys)", "(class 0 (v1) ((term () ((1)) (x x 2 v1))))",
+         "(value exp (term () ((1)) (exp || 0 -1 v0)))",
+         "(decay (term () ((-1)) (exp || 0 -1 v0)) ((exp || 0 -1 v0)))"],
+        "not seen by a bound",
+    ),
+    *(
+        (
+            claim("a bump", left, right, kind="bound"),
+            ["(variables keys keys)", "(class 0 (v1) ((term () ((1)) (x x 2 v1))))",
+             f"(value exp (term () ((1)) (exp || 0 {power} v0)))",
+             f"(decay (term () (({sign})){weight} {bump_to(power)}) ({bump_to(power)}))"],
+            reason,
+        )
+        for left, right, power, sign, weight, reason in (
+            (1, exp(-(x[j] ** 2)), -1, 1, "", "may be positive"),
+            (exp(x[j] ** 2), 1, 1, -1, "", "may be positive"),
+            (y[j] * exp(-(x[j] ** 2)), y[j], -1, -1, " (x y 1 v0)", "may be positive"),
+        )
+    ),
+    # A map of keys has its images among the keys; of a query's position nothing is known.
+    (
+        MOVED,
+        ["(variables keys queries)",
+         ("(count v1 (and (= (+ 0 (1 (v || v1)) (-1 (v || v0)))) (<= (+ 0 (-1 (v pi v1)))))"
+          " (term () ((1 (<= (+ 0 (1 (n queries)) (-1 (v pi v0)))))) (x |x@pi| 2 v0))"
+          " (((<= (+ 1 (1 (v || v0)) (-1 (n queries)))) (+ 0 (1 (v || v0)))"
+          " (+ 0 (1 (v || v0))))))")],
+        "pi is no map of queries",
+    ),
+    # Two maps of one name would be one-to-one with each other.
+    (replace(MOVED, relabels=TWO_MAPS), ["(variables keys)"], "two maps have one name"),
     (NEGATIVE, ["(variables keys)"], "left over"),
     (NEGATIVE, ["(variables keys)", "(part 0)"], "only a bound"),
 ]  # fmt: skip

@@ -34,6 +34,7 @@ SOME = (
 BENT = (
     "a running sum from a start", "a constant decay of a start",
     "a network from the end, backwards", "a network keeps entries apart",
+    "writes that never meet",
 )  # fmt: skip
 
 

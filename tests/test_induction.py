@@ -78,6 +78,7 @@ def without(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
 PARTS = [
     ("begins", recurrences.NOT_CAUSAL, "a network that begins with its last input"),
     ("makes a step", recurrences.NOT_CAUSAL, "a network that reads all"),
+    ("is found", recurrences.NOT_WRITES, "writes that meet the last"),
     ("where the states are compared", recurrences.NOT_CAUSAL, "a network after a change before it"),
 ]
 

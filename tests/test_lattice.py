@@ -110,6 +110,12 @@ FALSE = {
 }
 
 
+@pytest.mark.parametrize("one", EDGES, ids=lambda one: f"{one.words} from {one.source}")
+def test_the_statement_of_an_edge_has_its_hypotheses(one: Edge) -> None:
+    # Sizes and parameters are drawn so that hypotheses are met; without these it is another claim.
+    assert statement(one).hypotheses or not (one.sizes or one.parameters)
+
+
 @pytest.mark.parametrize("name", FALSE)
 def test_a_false_edge_is_refuted_with_a_small_witness(name: str) -> None:
     verdict = judge(FALSE[name], examples=40)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+import z3
 
 from attnverify.algebra import masks
 from attnverify.algebra.masks import Counterexample
@@ -12,7 +13,7 @@ from attnverify.algebra.predicates import Predicate, as_predicate
 from attnverify.algebra.rewrite import free_in, predicate_entries
 from attnverify.exact.valuation import Valuation
 from attnverify.library import load
-from attnverify.notation import axes, booleans, eq, integers, parameter
+from attnverify.notation import axes, booleans, eq, floor_div, integers, parameter
 from attnverify.provers import smt
 from attnverify.verdict import Status
 
@@ -127,6 +128,36 @@ def test_two_masks_are_one(one: Predicate, two: Predicate, same: bool) -> None:
     assert verdict.status is (Status.PROVED if same else Status.REFUTED)
     assert (verdict.witness is None) is same
     assert bool(verdict.certificate) is same
+    if same:
+        assert answered(verdict.certificate[-1]) == z3.unsat
+
+
+def answered(question: str) -> z3.CheckSatResult:
+    """What z3 answers to a kept question, as any solver can be asked it again."""
+    solver = z3.Solver(ctx=z3.Context())
+    solver.from_string(question)
+    return solver.check()
+
+
+STRIDE = parameter("stride", integer=True, ge=1)
+TAPS = [
+    # What a stride reaches, and whole parts by a block of any size.
+    (eq(j + STRIDE * l, i + STRIDE * (n - 1)), j >= i, True),
+    (eq(j + STRIDE * l, i + STRIDE * n), j >= i, True),
+    (eq(j + STRIDE * l, i + STRIDE * n), j <= i + STRIDE, False),
+    (eq(floor_div(j, STRIDE), floor_div(l, STRIDE)) & (j <= l), l < j + STRIDE, True),
+    (eq(floor_div(j, STRIDE), floor_div(l, STRIDE)), l <= j, None),
+    (l < j + STRIDE, eq(floor_div(j, STRIDE), floor_div(l, STRIDE)), None),
+]
+
+
+@pytest.mark.parametrize(("given", "then", "holds"), TAPS)
+def test_products_are_decided_or_not_known(
+    given: Predicate, then: Predicate, holds: bool | None
+) -> None:
+    answer = masks.implies(as_predicate(given), as_predicate(then), [STRIDE])
+    assert answer.holds is holds
+    assert bool(answer.question) is (holds is True)
 
 
 def test_hypotheses_are_used_and_must_be_possible() -> None:

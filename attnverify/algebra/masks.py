@@ -44,11 +44,15 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a claim about predicates holds for all values; None where that is not known."""
+    """Whether a claim about predicates holds for all values; None where that is not known.
+
+    `question` is what z3 was asked where it holds, in SMT-LIB: nothing satisfies it.
+    """
 
     holds: bool | None
     counterexample: Counterexample | None = None
     reason: str = ""
+    question: str = ""
 
 
 def implies(
@@ -161,7 +165,7 @@ class _Question:
         except GaveUp as reason:
             return Answer(holds=None, reason=str(reason))
         if found is None:
-            return Answer(holds=True)
+            return Answer(holds=True, question=self.ctx.decider.setting.question)
         return Answer(holds=False, counterexample=self._told(found))
 
     def _told(self, found: Found) -> Counterexample:

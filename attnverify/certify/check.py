@@ -6,6 +6,8 @@ The claim is that left - right is a sum of instances of laws, each of which is 0
     restate  a term less the same term with a coefficient that z3 sees to be equal
     count    a sum of F (sum over v of [first <= v <= last] - (last - first + 1))
 
+A sign or a bound may take what is never negative from it as well: that is what `bounds` makes.
+
 Both sides are read from the statement by the checker itself.
 """
 
@@ -17,6 +19,7 @@ from itertools import count
 from typing import Any
 
 from attnverify.algebra.terms import Index
+from attnverify.certify.bounds import BOUNDS
 from attnverify.certify.deltas import end_form
 from attnverify.certify.equal import never_negatives, remaining
 from attnverify.certify.errors import Rejected
@@ -132,6 +135,11 @@ class _Check:
         self.k.bijections = frozenset(
             name for r in statement.relabels if r.bijection for name in (r.name, f"{r.name}^-1")
         )
+        self.k.maps = {
+            name: r.axis for r in statement.relabels for name in (r.name, f"{r.name}^-1")
+        }
+        if len(self.k.maps) < 2 * len(statement.relabels):
+            raise Rejected("two maps have one name")
         self.opaque: frozenset[str] = frozenset()
         self.values = Values([])
         self.steps: list[tuple[str, tuple[Tree, ...]]] = []
@@ -185,7 +193,7 @@ class _Check:
         trees: list[tuple[str, tuple[Tree, ...]]],
         rules: dict[str, Callable[[tuple[Tree, ...]], tuple[object, ...] | None]],
     ) -> None:
-        others = {"value", "compared", "support", "part", "times", *LAWS}
+        others = {"value", "compared", "support", "part", "times", *LAWS, *BOUNDS}
         for n, (head, parts) in enumerate(trees):
             if head in rules:
                 key = rules[head](parts)
@@ -199,7 +207,7 @@ class _Check:
                     raise Rejected("a whole sum is over some index")
             elif head not in others:
                 raise Rejected(f"no such step: {head}")
-            elif head == "times" or head in LAWS:
+            elif head == "times" or head in LAWS or head in BOUNDS:
                 self.steps.append((head, parts))
 
     # ---- what a certificate says beforehand
@@ -343,7 +351,10 @@ class _Check:
             if head == "times":
                 rest = multiplied(self.k, parts, remaining(self.k, rest))
                 continue
-            rest = add(self.k, rest, scaled(LAWS[head](self.k, parts), -1))
+            if head in BOUNDS and kind not in ("sign", "bound"):
+                raise Rejected("what is equal is not seen by a bound")
+            law = (LAWS if head in LAWS else BOUNDS)[head](self.k, parts)
+            rest = add(self.k, rest, scaled(law, -1))
         rest = remaining(self.k, rest)
         if kind in ("sign", "bound") and never_negatives(self.k, rest):
             rest = ()

@@ -31,14 +31,14 @@ NEVER_NEGATIVE = frozenset({"relu", "absolute", "root 2", "root 4"})
 
 def question(k: Kernel) -> Question:
     """An empty question about what a certificate speaks of."""
-    return Question(k.axis, k.parameters, k.declared, k.bijections)
+    return Question(k.axis, k.parameters, k.declared, k.bijections, k.maps, k.quotients)
 
 
 def holds(k: Kernel, formula: Formula, given: Iterable[Formula] = ()) -> bool:
     """Whether a formula is true wherever the hypotheses and the given ones are."""
     asked = question(k)
     claims = [asked.formula(f) for f in (*k.hypotheses, *given, negation(formula))]
-    return "false" in claims or k.asker.impossible(asked.text(claims))
+    return "false" in claims or k.asker.impossible(asked.texts(claims))
 
 
 def sum_is(
@@ -48,7 +48,9 @@ def sum_is(
     asked = question(k)
     claims = [asked.formula(f) for f in (*k.hypotheses, *given)]
     body, is_real = asked.total(list(rows))
-    return k.asker.impossible(asked.text([*claims, f"({sign} {body} {'0.0' if is_real else '0'})"]))
+    return k.asker.impossible(
+        asked.texts([*claims, f"({sign} {body} {'0.0' if is_real else '0'})"])
+    )
 
 
 def rows_of(coef: Coef) -> list[tuple[Formula, Form]]:

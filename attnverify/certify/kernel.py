@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from attnverify.algebra.terms import Axis, Parameter
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Formula, Var, variables
+from attnverify.certify.formulas import Form, Formula, Var, variables
 from attnverify.certify.query import Asker
 
 Conj: TypeAlias = "frozenset[Formula]"
@@ -80,6 +80,9 @@ class Kernel:
     hypotheses: tuple[Formula, ...] = ()
     ends: dict[tuple[str, bool], Var] = field(default_factory=dict)  # by axis; true for the last
     bijections: frozenset[str] = frozenset()
+    maps: Mapping[str, str] = field(default_factory=dict)  # the axis of each map
+    # By label: of what a whole number is the whole part, over the variables -1, -2, ...
+    quotients: dict[str, tuple[Form, Form]] = field(default_factory=dict)
     made: int = FIRST_OWN
     used: set[tuple[object, ...]] = field(default_factory=set)
 

@@ -73,7 +73,7 @@ def inverse_law(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
     product = multiply(k, body_at(k, inv), single(k.canonical(inv)))
     support = Term((), {}, indicator(NONZERO[text(how)](k, inv.number, inv.args)))
     law = add(k, product, scaled((support,), -1))
-    return _summed(k, raw, own, law)
+    return summed(k, raw, own, law)
 
 
 def _check_inverse(k: Kernel, inv: Atom) -> None:
@@ -85,7 +85,7 @@ def _check_inverse(k: Kernel, inv: Atom) -> None:
         raise Rejected("inv has one argument")
 
 
-def _summed(k: Kernel, raw: Term, own: Mapping[Var, Var], factor: Poly) -> Poly:
+def summed(k: Kernel, raw: Term, own: Mapping[Var, Var], factor: Poly) -> Poly:
     """The sum, over what a term binds, of the term times a polynomial."""
     cofactor = instantiated(k, (Term((), raw.atoms, raw.coef),), own)
     return bind(k, multiply(k, cofactor, factor), *own.values())
@@ -129,7 +129,7 @@ def counting(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
     mask: Poly = (Term((), {}, renamed_coef(k, indicator(where), own)),)
     there = k.fresh(k.axis(var))
     positions = bind(k, instantiated(k, mask, {var: there}), there)
-    return _summed(k, raw, own, add(k, positions, scaled(instantiated(k, number, own), -1)))
+    return summed(k, raw, own, add(k, positions, scaled(instantiated(k, number, own), -1)))
 
 
 def _check_cases(k: Kernel, where: Formula, cases: list[Formula]) -> None:
@@ -183,7 +183,7 @@ def threshold_law(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
         raise Rejected("relu is not of values less their threshold")
     own = {v: k.fresh(k.axis(v)) for v in raw.bound}
     whole = bind(k, instantiated(k, single(relu, exponent), own), var)
-    return _summed(k, raw, own, add(k, whole, constant(-1)))
+    return summed(k, raw, own, add(k, whole, constant(-1)))
 
 
 def _is_threshold(k: Kernel, term: Term, exponent: Fraction, of: tuple[Atom, Var]) -> bool:
@@ -253,7 +253,7 @@ def narrowing(k: Kernel, parts: tuple[Tree, ...]) -> Poly:
         k.hypotheses = outer
     own = {v: k.fresh(k.axis(v)) for v in raw.bound}
     change = instantiated(k, add(k, old, scaled(new, -1)), own)
-    return _summed(k, raw._replace(atoms=atoms), own, change)
+    return summed(k, raw._replace(atoms=atoms), own, change)
 
 
 def _narrowed(k: Kernel, parts: tuple[Tree, ...]) -> tuple[Atom, Fraction, Poly]:

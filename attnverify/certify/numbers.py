@@ -10,7 +10,7 @@ import sympy
 from attnverify.algebra.terms import symbol_axis, symbol_index
 from attnverify.certify.equal import integral
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Form, Key, Var, form, plus, times
+from attnverify.certify.formulas import Form, Key, Var, form, plus, position, times
 from attnverify.certify.kernel import Kernel
 
 
@@ -47,11 +47,14 @@ def _whole_part(k: Kernel, value: sympy.floor, names: Mapping[sympy.Symbol, Form
     found = scalar_form(k, sympy.expand(above), names)
     if under.is_Integer and under > 0 and found is not None and integral(found, k):
         return form({("d", found, int(under)): Fraction(1)})
-    return form({_unknown(value, names): Fraction(1)})
+    return form({_unknown(k, value, names): Fraction(1)})
 
 
-def _unknown(value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -> Key:
-    """A whole number of which only this is known: equal arguments give equal values."""
+def _unknown(k: Kernel, value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -> Key:
+    """A whole number of which this is known: equal arguments give equal values.
+
+    Where it is the whole part of a quotient of whole numbers, that is noted too.
+    """
     slots: dict[sympy.Symbol, sympy.Symbol] = {}
     args: list[Var] = []
     for symbol in sorted(value.free_symbols, key=str):
@@ -61,7 +64,16 @@ def _unknown(value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -> Key:
             args.append(var)
         elif symbol_index(symbol) is not None:
             raise Rejected(f"nothing binds the index {symbol}")
-    return ("o", str(value.xreplace(slots)), tuple(args))
+    label = str(value.xreplace(slots))
+    if label not in k.quotients:
+        own = {
+            symbol: position(-1 - n, names[symbol].terms[0][0][1]) for n, symbol in enumerate(slots)
+        }
+        parts = [scalar_form(k, sympy.expand(p), own) for p in value.args[0].as_numer_denom()]
+        if all(part is not None and integral(part, k) for part in parts):
+            above, under = (part for part in parts if part is not None)
+            k.quotients[label] = (above, under)
+    return ("o", label, tuple(args))
 
 
 def joined(found: list[Form | None], *, adds: bool) -> Form | None:

@@ -7,7 +7,7 @@ where they are bijections; nothing else is taken for granted but the hypotheses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import lcm
@@ -17,7 +17,8 @@ import z3
 
 from attnverify.algebra.terms import Axis, Parameter
 from attnverify.certify.errors import Rejected
-from attnverify.certify.formulas import Form, Formula, Key, Var, factors
+from attnverify.certify.formulas import Form, Formula, Key, Var, factors, key_variables
+from attnverify.certify.products import facts_about
 
 # z3's own steps for one question: a bound that does not depend on the machine.
 STEPS = 2_000_000
@@ -33,12 +34,15 @@ class Question:
     parameters: Mapping[str, Parameter]
     declared: Mapping[str, Axis]
     bijections: frozenset[str]
+    maps: Mapping[str, str] = field(default_factory=dict)
+    quotients: Mapping[str, tuple[Form, Form]] = field(default_factory=dict)
     names: dict[Var, str] = field(default_factory=dict)
     declarations: dict[str, str] = field(default_factory=dict)
     facts: dict[str, None] = field(default_factory=dict)
     images: dict[str, dict[str, str]] = field(default_factory=dict)
     bound: dict[Var, str] = field(default_factory=dict)
     inside: list[dict[str, None]] = field(default_factory=list)
+    products: dict[Key, None] = field(default_factory=dict)
 
     def formula(self, formula: Formula) -> str:
         """A formula's text."""
@@ -88,6 +92,8 @@ class Question:
         return body if value == 1 else f"(* {numeral(value, is_real)} {body})"
 
     def _product(self, key: Key) -> tuple[str, bool]:
+        if key[0] in ("m", "o") and not any(var < 0 for var in key_variables(key)):
+            self.products[key] = None
         rows = [self.key(part) for part in factors(key)]
         is_real = any(real for _, real in rows)
         bodies = [body if real or not is_real else f"(to_real {body})" for body, real in rows]
@@ -128,6 +134,9 @@ class Question:
     def _image(self, mark: str, var: Var) -> str:
         name = self._applied(f"map {mark}", (var,), "Int")
         axis = self.bound[var] if var in self.bound else self.axis_of(var)
+        if self.maps.get(mark) != axis:
+            # What is known of its images is known of the positions of its own axis alone.
+            raise Rejected(f"{mark} is no map of {axis}")
         fact = f"(and (<= 0 {name}) (< {name} {self.size(axis)}))"
         if self._quantified((var,)):
             # The fact is about this very position, so it stands under the quantifier.
@@ -210,6 +219,13 @@ class Question:
         texts.append("0.0" if is_real else "0")
         return f"(+ {' '.join(texts)})", is_real
 
+    def texts(self, claims: Sequence[str]) -> Iterator[str]:
+        """The whole question, and the same with facts about the products in it."""
+        yield self.text(claims)
+        found = [fact for key in list(self.products) for fact in facts_about(self, key)]
+        if found:
+            yield self.text([*dict.fromkeys(found), *claims])
+
     def text(self, claims: Iterable[str]) -> str:
         """The whole question."""
         claims = list(claims)
@@ -257,8 +273,11 @@ class Asker:
     missing: int = 0
     context: Any = None
 
-    def impossible(self, text: str) -> bool:
-        """Whether z3 answers unsat to a question."""
+    def impossible(self, texts: Iterable[str]) -> bool:
+        """Whether z3 answers unsat to a question, in one of the ways in which it can be put."""
+        return any(map(self._impossible, texts))
+
+    def _impossible(self, text: str) -> bool:
         if self.kept is not None and text not in self.kept:
             self.missing += 1
             return False

@@ -40,13 +40,13 @@ def statement(edge: Edge) -> Statement:
     """
     joint, names = _joined(prepared(edge.general), prepared(edge.special))
     words = f"{edge.source} is {edge.words}"
-    if edge.sides is not None:
-        left, right = edge.sides(joint, names)
-        return Statement(edge.words, edge.claim, joint, left, right, words=words)
     left = joint.heads[edge.output]
+    given = edge.given(Scene(left, joint))
+    if edge.sides is not None:
+        one, two = edge.sides(joint, names)
+        return Statement(edge.words, edge.claim, joint, one, two, given, words=words)
     other = joint.heads[names["O"]]
     right = Entry(other.tensor, _places(left, other, joint.name))
-    given = edge.given(Scene(left, joint))
     return Statement(edge.words, edge.claim, joint, left, right, given, words=words)
 
 

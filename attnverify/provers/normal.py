@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from attnverify.algebra.normal.bounds import lowered
+from attnverify.algebra.normal.bounds import decayed, lowered
 from attnverify.algebra.normal.build import Builder
 from attnverify.algebra.normal.core import Context, GaveUp, Poly
 from attnverify.algebra.normal.decide import Limits
@@ -158,6 +158,9 @@ class _Proof:
         axes = [relabel.axis for relabel in self.statement.relabels]
         if len(set(axes)) < len(axes):
             raise GaveUp("two maps of one axis are not joined")
+        names = [n for r in self.statement.relabels for n in (r.name, f"{r.name}^-1")]
+        if len(set(names)) < len(names):
+            raise GaveUp("two maps have one name")
 
     def _right(self, plain: Builder) -> Poly:
         relabels = self.statement.relabels
@@ -229,12 +232,24 @@ class _Proof:
         return [*found, *((var,) for var in free)]
 
     def _not_negative(self, poly: Poly) -> Outcome:
-        if not never_negative(self.ctx, poly):
-            poly = residue(self.ctx, lowered(self.ctx, poly))
-        if never_negative(self.ctx, poly):
-            self.ctx.say("every term is a product of factors that are never negative")
-            return self._settled(())
-        return self._settled(poly)
+        """Whether no term is negative, as it stands or by bounds of functions in its terms."""
+        ctx = self.ctx
+        if never_negative(ctx, poly):
+            return self._signed()
+        left: Poly = ()
+        for rule in (lowered, decayed):
+            noted, words = len(ctx.record.steps), dict(ctx.words)
+            rest = residue(ctx, rule(ctx, poly))
+            if never_negative(ctx, rest):
+                return self._signed()
+            left = left or rest
+            del ctx.record.steps[noted:]
+            ctx.words = words
+        return self._settled(left)
+
+    def _signed(self) -> Outcome:
+        self.ctx.say("every term is a product of factors that are never negative")
+        return self._settled(())
 
     def _settled(self, rest: Poly) -> Outcome:
         if rest:

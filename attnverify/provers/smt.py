@@ -75,7 +75,7 @@ def _verdict(name: str, ask: Callable[[], Answer]) -> Verdict:
     spent = time.perf_counter() - start
     if answer.holds:
         return Verdict(name, Status.PROVED, name, seconds=spent, scope="all sizes of at least 1",
-                       certificate=("z3: linear integer arithmetic",))  # fmt: skip
+                       certificate=("z3: linear integer arithmetic", answer.question))  # fmt: skip
     if answer.counterexample is None:
         return Verdict(name, Status.UNDECIDED, answer.reason, seconds=spent)
     found = answer.counterexample

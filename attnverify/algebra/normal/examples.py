@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from attnverify.algebra.normal.forms import Key, Lin, Var, dividend
+from attnverify.algebra.normal.forms import Key, Lin, Var, dividend, renamed_form
 from attnverify.algebra.normal.formulas import (
     Below,
     Both,
@@ -188,6 +188,8 @@ class Examples:
                 return self.size(key[1])
             case "p":
                 return self.parameter(key[1])
+            case "o" if key[1] in self.setting.quotients:
+                return self._quotient(key, env)
             case "i" | "o":
                 return (self._mixed(f"{key[0]} {key[1]}", key[2], env) % 7).astype(np.int64) - 1
             case "d" if key[3] > 0:
@@ -200,6 +202,15 @@ class Examples:
                     found = found * self._key(part, env)
                 return found
         raise Untried
+
+    def _quotient(self, key: Key, env: Env) -> Array:
+        """The whole part of a quotient; any number where it divides by what is not positive."""
+        names = {-1 - place: arg for place, arg in enumerate(key[2])}
+        above, below = (
+            self._form(renamed_form(form, names), 1, env) for form in self.setting.quotients[key[1]]
+        )
+        other = (self._mixed(f"o {key[1]}", key[2], env) % 7).astype(np.int64) - 1
+        return np.asarray(np.where(below >= 1, above // np.maximum(below, 1), other))
 
     def position(self, var: Var, env: Env) -> Array:
         """A variable's position in each case, on its axis.

@@ -7,7 +7,7 @@ from fractions import Fraction
 import sympy
 
 from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
-from attnverify.algebra.normal.forms import Key, Lin, Var, divided, integral, lin, times
+from attnverify.algebra.normal.forms import Key, Lin, Var, divided, integral, lin, times, variable
 from attnverify.algebra.normal.inverse import powered
 from attnverify.algebra.normal.poly import add, constant, multiply, scaled, single
 from attnverify.algebra.terms import symbol_axis, symbol_index
@@ -113,10 +113,10 @@ def _whole_part(ctx: Context, value: sympy.floor, names: dict[sympy.Symbol, Lin]
     form = scalar_form(ctx, sympy.expand(above), names)
     if below.is_Integer and below > 0 and form is not None and _whole(ctx, form):
         return lin({divided(form, int(below)): Fraction(1)})
-    return lin({_opaque(value, names): Fraction(1)})
+    return lin({_opaque(ctx, value, names): Fraction(1)})
 
 
-def _opaque(value: sympy.Expr, names: dict[sympy.Symbol, Lin]) -> Key:
+def _opaque(ctx: Context, value: sympy.Expr, names: dict[sympy.Symbol, Lin]) -> Key:
     """A whole number of which only this is known: equal arguments give equal values."""
     slots: dict[sympy.Symbol, sympy.Symbol] = {}
     args: list[Var] = []
@@ -127,7 +127,21 @@ def _opaque(value: sympy.Expr, names: dict[sympy.Symbol, Lin]) -> Key:
             args.append(var)
         elif symbol_index(symbol) is not None:
             raise GaveUp(f"nothing binds the index {symbol}")
-    return ("o", str(value.xreplace(slots)), tuple(args))
+    label = str(value.xreplace(slots))
+    _note_quotient(ctx, label, value, {s: names[s] for s in slots})
+    return ("o", label, tuple(args))
+
+
+def _note_quotient(
+    ctx: Context, label: str, value: sympy.Expr, names: dict[sympy.Symbol, Lin]
+) -> None:
+    """Note of what quotient of whole numbers a label is the whole part, if it is of one."""
+    marks = [names[symbol].terms[0][0][1] for symbol in names]
+    slots = {s: variable(-1 - n, m) for n, (s, m) in enumerate(zip(names, marks, strict=True))}
+    parts = value.args[0].as_numer_denom()
+    above, below = (scalar_form(ctx, sympy.expand(part), slots) for part in parts)
+    if above is not None and below is not None and _whole(ctx, above) and _whole(ctx, below):
+        ctx.decider.setting.quotients[label] = (above, below)
 
 
 def _whole(ctx: Context, form: Lin) -> bool:

@@ -25,6 +25,7 @@ from attnverify.algebra.normal.formulas import (
     integer_entries,
     opaque,
 )
+from attnverify.algebra.normal.products import lemmas
 from attnverify.algebra.normal.setting import GaveUp, Setting
 
 MOST_STEPS_DOWN = 60  # towards the smallest counterexample
@@ -63,13 +64,25 @@ class Query:
         self.setting, self.context = setting, setting.context
         self.facts: dict[Key, Z3] = {}
         self.images: dict[str, dict[Var, Z3]] = {}
+        self.products: dict[Key, None] = {}
         self.found: Z3 = None
 
     def impossible(
         self, formulas: Iterable[Formula], further: Callable[[], Z3] | None = None
     ) -> bool:
         """Whether no values make all formulas and the further constraint true."""
-        return bool(self._ask(formulas, further and further()) == z3.unsat)
+        return bool(self._with_lemmas(self._ask(formulas, further and further())) == z3.unsat)
+
+    def _with_lemmas(self, answer: Z3) -> Z3:
+        """The answer once z3 is told what follows for the products in a question, if it has any."""
+        if answer == z3.unsat or not self.products or self.setting.spent:
+            return answer
+        facts = len(self.facts)
+        self.solver.add(*(row for key in list(self.products) for row in lemmas(self, key)))
+        self.solver.add(*list(self.facts.values())[facts:])
+        answer = self.solver.check()
+        self.setting.steps = self._steps()
+        return answer
 
     def model(self, formulas: Iterable[Formula], further: Z3 | None = None) -> Z3 | None:
         """Values that make all true, or None where none were found."""
@@ -98,8 +111,9 @@ class Query:
 
     def smallest(self, formulas: list[Formula]) -> Found | None:
         """The model with the least total of sizes, then of positions and parameters."""
-        answer = self._ask(formulas, None)
+        answer = self._with_lemmas(self._ask(formulas, None))
         if answer == z3.unsat:
+            self.setting.question = self.solver.to_smt2()
             return None
         if any(map(guessed, (*self.setting.hypotheses, *formulas))):
             raise GaveUp("z3 knows no whole part of a division by what is not a number")
@@ -237,12 +251,15 @@ class Query:
             case "p":
                 return self._parameter(key[1])
             case "i" | "o":
+                if key[0] == "o" and key[1] in self.setting.quotients:
+                    self.products.setdefault(key)
                 sorts = [z3.IntSort(self.context)] * (len(key[2]) + 1)
                 return z3.Function(f"{_SORTS[key[0]]} {key[1]}", *sorts)(*map(self.var, key[2]))
             case "d":
                 # z3 divides integers towards minus infinity where the divisor is positive.
                 return self.form(dividend(key)) / z3.IntVal(key[3], self.context)
             case "m":
+                self.products.setdefault(key)
                 return z3.Product(*map(self.key, key[1]))
         raise TypeError(f"no such key: {key!r}")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import z3
 
-from attnverify.algebra.normal.forms import Var
+from attnverify.algebra.normal.forms import Lin, Var
 from attnverify.algebra.normal.formulas import Formula
 from attnverify.algebra.terms import Axis, Parameter
 
@@ -50,6 +50,9 @@ class Setting:
     hypotheses: tuple[Formula, ...] = ()
     defined: tuple[Formula, ...] = ()
     one_to_one: set[str] = field(default_factory=set)
+    # By label: what a whole part is of, over the variables -1, -2, ... for its arguments.
+    quotients: dict[str, tuple[Lin, Lin]] = field(default_factory=dict)
+    question: str = ""  # the last one that nothing satisfies, in SMT-LIB
     asked: int = 0
     steps: int = 0
     parts: int = 0

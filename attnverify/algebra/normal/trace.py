@@ -183,6 +183,17 @@ class _Writer:
             case "narrow":
                 term, changes = parts
                 return f"(narrow {self.term(term)} {' '.join(map(self.change, changes))})"
+            case "decay":
+                term, some, square = parts
+                exps = " ".join(self.atom(*one) for one in some)
+                root = f" ({square[0]}{self.poly(square[1])})" if square else ""
+                return f"(decay {self.term(term)} ({exps}){root})"
+            case "tanh":
+                term, atom, tanh, factor, told = parts
+                atoms = " ".join(self.atom(one, Fraction(1)) for one in (atom, tanh))
+                first, *rest = told
+                size = f"{self.term(first)}{''.join(map(self.poly, rest))}"
+                return f"(tanh {self.term(term)} {atoms} {self.term(factor)} ({size}))"
             case "times":
                 return f"(times {self.atom(*parts[0])})"
             case "log":

@@ -12,6 +12,9 @@ what stands before a step is what stands after the one before it, and before the
 stands the initial value. A plan may add arrays of its own, each defined by an equation, and say of
 two of them, E and P, that E is P of the step before, or also that E is 0 at the first step; that is
 proved of their equations. Where it is used P is any array.
+
+A step that is no state may be told as another expression, too: what it computes where it reads what
+stands before each step in its closed form, whatever the values of its own name are.
 """
 
 from __future__ import annotations
@@ -70,6 +73,7 @@ class _Closing:
     rows: list[Equation] = field(default_factory=list)
     inputs: list[Entry] = field(default_factory=list)
     due: list[Statement] = field(default_factory=list)
+    found: dict[str, Equation] = field(default_factory=dict)
 
     def recurrence(self, row: Recurrence) -> None:
         """Put equations in a recurrence's place, once it is asked for what they rest on."""
@@ -80,7 +84,19 @@ class _Closing:
             earlier = self.told.index(row.steps[0].name, loop.along)
             solving = _Solving(self, loop, earlier, added, forms)
             self.due += solving.claims()
+            self._find(loop, solving)
         self._put(loop, added, forms)
+
+    def _find(self, loop: Loop, solving: _Solving) -> None:
+        """Steps that are told as what they compute."""
+        for step in loop.row.steps:
+            row = self.told.one("found", step.name)
+            if row is not None and step.name in loop.row.states:
+                raise Rejected(f"{step.name} is a state, which has a form or none")
+            if row is not None:
+                found = self.told.expression(row[1])
+                self.due.append(solving.is_found(step, found))
+                self.found[step.name] = Equation(step.head, found)
 
     def _form(self, head: Entry) -> _Form | None:
         row = self.told.one("solved", head.tensor.name, count=3)
@@ -99,7 +115,9 @@ class _Closing:
         for step in loop.row.steps:
             form = forms.get(step.name)
             free = self.told.one("free", step.name, count=1)
-            if form is not None and free is None:
+            if step.name in self.found and free is None:
+                self.rows.append(self.found[step.name])
+            elif form is not None and free is None:
                 self.rows += [Equation(form.head, form.after.body)]
                 self.rows += [Equation(loop.before[step.name], form.before.body)]
             elif form is None and step.name not in loop.row.states and free is None:
@@ -220,16 +238,25 @@ class _Solving:
         follows = (self.loop.follows(self.earlier),)
         yield Statement(f"{name} is carried on", "equal", spec, carried, there, follows)
 
+    def is_found(self, step: Equation, found: Expr) -> Statement:
+        """That a step is an expression, where its own name is any array."""
+        before = {**self.loop.before, **{s: f.before.head for s, f in self.forms.items()}}
+        spec = self._spec([after for after, _ in self.levels.values()], step)
+        left = unfolded(step.body, before)
+        return Statement(f"{step.name} is found", "equal", spec, left, found)
+
     def _at(self, expr: Expr, table: Table) -> Expr:
         return at_position(expr, self.loop.along, table, apart=self.earlier)
 
-    def _spec(self, free: Sequence[str]) -> Spec:
+    def _spec(self, free: Sequence[str], any_array: Equation | None = None) -> Spec:
         """The steps but for the states, which are any arrays as those told free are."""
         row = self.loop.row
         rows = [*self.work.rows, *self.initial.values()]
-        rows += [self.loop.step(step) for step in row.steps if step.name not in row.states]
+        kept = [step for step in row.steps if step.name not in row.states and step != any_array]
+        rows += [self.loop.step(step) for step in kept]
         rows += [equation for equation in self.added if equation.name not in free]
         rows += [made for form in self.forms.values() for made in (form.before, form.after)]
         inputs = [*self.work.inputs, *self.loop.states, *self.loop.before.values()]
         inputs += [self.heads[name] for name in dict.fromkeys(free)]
+        inputs += [] if any_array is None else [any_array.head]
         return flat(self.work.statement.spec, rows, inputs)

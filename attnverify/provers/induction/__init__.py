@@ -17,7 +17,7 @@ from attnverify.certify.plans import OBLIGATION, is_plan, obligations
 from attnverify.errors import SpecError
 from attnverify.provers import normal
 from attnverify.provers.induction.by_equation import carried
-from attnverify.provers.induction.closed_form import closed
+from attnverify.provers.induction.closed_form import closed, found
 from attnverify.provers.induction.copies import copied
 from attnverify.provers.induction.plan import Plan
 from attnverify.provers.induction.relabelling import moved
@@ -65,7 +65,7 @@ def plans(statement: Statement) -> Iterator[Plan]:
     if not any(recurrences(needed_rows(statement))):
         yield from _over_pairs(Plan((), (statement,)))
         return
-    for make in (moved, copied, closed):
+    for make in (moved, copied, closed, found):
         try:
             plan = make(statement)
         except (LookupError, SpecError):  # its equations would read each other in a circle

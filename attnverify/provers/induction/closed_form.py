@@ -17,6 +17,9 @@ which are statements without recurrences. In step and carry P is any array, in t
 E_t = P_{t'}, and in the base E_t = 0, which statements of their own say. States that have no such
 form are any arrays, and so are their values before each step, of which only two facts are used:
 before step t there stands the value of step t', and at the first step the initial one.
+
+What a step assigns besides, and reads of its own past through a state, is any array, too, unless
+with closed forms for what stands before the step it is what it is where nothing stands there.
 """
 
 from __future__ import annotations
@@ -27,25 +30,19 @@ from dataclasses import dataclass, field
 from attnverify.algebra.predicates import Predicate
 from attnverify.algebra.rewrite import free, rename
 from attnverify.algebra.terms import (
-    ONE,
     ZERO,
-    Add,
-    Apply,
     Entry,
     Expr,
     Index,
-    Indicator,
-    Mul,
-    Previous,
     add,
     apply,
-    as_expr,
     indicator,
     mul,
     negative,
     total,
 )
 from attnverify.equations import Equation, Recurrence
+from attnverify.provers.induction.gains import Parsed, parsed, past, plain, summed_logs
 from attnverify.provers.induction.plan import Plan, named_before, told
 from attnverify.provers.induction.steps import (
     Loop,
@@ -101,14 +98,21 @@ class Form:
         return add(self.mass, negative(self.gain))
 
 
-def closed(statement: Statement) -> Plan | None:
+def found(statement: Statement) -> Plan | None:
+    """The same with steps in closed form that read no past after all, None where there are none."""
+    plan = closed(statement, settling=True)
+    settled = plan is not None and any(line.startswith("(found") for line in plan.told)
+    return plan if settled else None
+
+
+def closed(statement: Statement, *, settling: bool = False) -> Plan | None:
     """The statement about a spec whose recurrences are replaced by closed forms, if one has some.
 
     States without a closed form are any arrays then, so that under a relabelling, where they would
     have other values on the right side, there is no plan unless every state has one.
     """
     names = Names.of(statement)
-    work = _Work(statement.spec, names)
+    work = _Work(statement.spec, names, settling)
     for row in needed_rows(statement):
         if isinstance(row, Recurrence):
             work.recurrence(row)
@@ -131,6 +135,7 @@ class _Work:
 
     spec: Spec
     names: Names
+    settling: bool = False
     rows: list[Equation] = field(default_factory=list)
     inputs: list[Entry] = field(default_factory=list)
     obligations: list[Statement] = field(default_factory=list)
@@ -139,9 +144,10 @@ class _Work:
 
     def recurrence(self, row: Recurrence) -> None:
         """Put equations in a recurrence's place."""
-        solving = _Solving(Loop.of(row, self.names), self.names, tuple(self.rows))
+        solving = Solving(Loop.of(row, self.names), self.names, tuple(self.rows))
         solving.solve()
-        self.told += solving.told()
+        settled = solving.settled() if self.settling else {}
+        self.told += solving.told(settled)
         self.inputs += solving.inputs
         before = tuple(self.rows)
         self.rows += solving.rows
@@ -149,12 +155,19 @@ class _Work:
             return
         for state in solving.forms:
             self.obligations += solving.claims(self.spec, before, self.inputs, state)
-        solved = ", ".join(solving.forms)
+        whole = flat(self.spec, (*before, *solving.rows), self.inputs)
+        self.obligations += [
+            Statement(f"{name} is found", "equal", whole, left, alone.body)
+            for name, (alone, left) in settled.items()
+        ]
+        self.inputs = [entry for entry in self.inputs if entry.tensor.name not in settled]
+        self.rows += [alone for alone, _ in settled.values()]
+        solved = ", ".join((*solving.forms, *settled))
         self.words.append(f"induction along {row.along.name}: a closed form of {solved}")
 
 
 @dataclass
-class _Solving:
+class Solving:
     """One recurrence: the states that have closed forms, and the equations in its place."""
 
     loop: Loop
@@ -172,22 +185,22 @@ class _Solving:
         self.heads = {step.name: step.head for step in row.steps}
         self.other = self.names.index(self.loop.along, "u")
         self.running = self.names.index(self.loop.along, "l")
-        parsed = {state: _parsed(self, state) for state in row.states}
-        solved = [state for state, found in parsed.items() if found is not None]
+        steps = {state: parsed(self, state) for state in row.states}
+        solved = [state for state, found in steps.items() if found is not None]
         # What reads the past of another state that is solved would need that one first.
-        solved = [state for state in solved if not _past(parsed[state]) & set(solved)]
-        opaque = self._opaque(parsed, solved)
+        solved = [state for state in solved if not past(steps[state]) & set(solved)]
+        opaque = self._opaque(steps, solved)
         while again := [state for state in solved if state in opaque]:
             solved = [state for state in solved if state not in again]
-            opaque = self._opaque(parsed, solved)
+            opaque = self._opaque(steps, solved)
         values = dict(self.loop.given_before)
         for state in solved:
-            found = parsed[state]
+            found = steps[state]
             if found is not None:
                 self._form(state, found, values)
         self._rows(values, opaque)
 
-    def _opaque(self, parsed: Mapping[str, _Parsed | None], solved: Sequence[str]) -> set[str]:
+    def _opaque(self, parsed: Mapping[str, Parsed | None], solved: Sequence[str]) -> set[str]:
         """What closed forms read of a step that needs the closed forms themselves."""
         read: set[str] = set()
         for state in solved:
@@ -205,7 +218,7 @@ class _Solving:
             found |= self._reaches(inner)
         return found
 
-    def _form(self, state: str, found: _Parsed, values: dict[str, tuple[Entry, Expr]]) -> None:
+    def _form(self, state: str, found: Parsed, values: dict[str, tuple[Entry, Expr]]) -> None:
         """The form of one state; what it reads of other states' past is put in already."""
         head, gain, mass = self.heads[state], found.gain, None
         if gain is not None:
@@ -220,7 +233,7 @@ class _Solving:
         """P and the gain's logarithm over the arrays that stand before each step."""
         if gain not in self.masses:
             log = without_previous(gain, self.loop.given_before)
-            summed = _summed(self.loop, self.running, gain, log)
+            summed = summed_logs(self.loop, self.running, gain, log)
             places = tuple(dict.fromkeys((*free(log), self.loop.along)))
             mass = Entry(self.names.tensor("P"), places)
             self.masses[gain] = mass, log
@@ -241,7 +254,18 @@ class _Solving:
         unsolved = [state for state in self.loop.row.states if state not in self.forms]
         self.inputs += [self.loop.before[state] for state in unsolved]
 
-    def told(self) -> Iterator[str]:
+    def settled(self) -> dict[str, tuple[Equation, Expr]]:
+        """The steps that may read no past, as they are without, and as they read closed forms."""
+        nothing = {state: (head, ZERO) for state, head in self.loop.before.items()}
+        result = {}
+        for step in self.loop.row.steps:
+            mine = step.name not in self.loop.row.states and step.head in self.inputs
+            if mine and previous_states(step.body) <= set(self.forms):
+                row = Equation(step.head, plain(without_previous(step.body, nothing)))
+                result[step.name] = row, without_previous(step.body, self.values)
+        return result
+
+    def told(self, settled: Mapping[str, tuple[Equation, Expr]]) -> Iterator[str]:
         """The lines that tell what the closed forms are, E an array of its own."""
         loop, name = self.loop, self.loop.row.steps[0].name
         yield from named_before(loop.before)
@@ -263,8 +287,11 @@ class _Solving:
             sides = form.before(loop, self.other, at), form.after(loop, self.other)
             yield told("solved", state, *sides)
         for entry in self.inputs:
-            if entry.tensor.name in self.bodies and entry.tensor.name not in loop.row.states:
-                yield told("free", entry.tensor.name)
+            name = entry.tensor.name
+            if name in settled:
+                yield told("found", name, settled[name][0].body)
+            elif name in self.bodies and name not in loop.row.states:
+                yield told("free", name)
 
     # ---- what is left to prove
 
@@ -314,78 +341,3 @@ class _Solving:
             e.tensor.name: (e, self.loop.shifted(self.heads[state]))
             for state, e in self.loop.before.items()
         }
-
-
-@dataclass(frozen=True)
-class _Parsed:
-    """What a step adds to a state, and the logarithm of its gain, None where that is 1."""
-
-    added: Expr
-    gain: Expr | None
-
-
-def _past(found: _Parsed | None) -> set[str]:
-    """The states whose past a closed form reads beside its own."""
-    parts = () if found is None else (found.added, found.gain)
-    return {state for part in parts if part is not None for state in previous_states(part)}
-
-
-def _parsed(solving: _Solving, state: str) -> _Parsed | None:
-    """A step as gain times the state before it plus the rest."""
-    body, head = solving.bodies[state], solving.heads[state]
-    terms = body.terms if isinstance(body, Add) else (body,)
-    mine = [term for term in terms if state in previous_states(term)]
-    if len(mine) != 1:
-        return None
-    factors = list(mine[0].factors if isinstance(mine[0], Mul) else (mine[0],))
-    if Previous(head) not in factors:
-        return None
-    factors.remove(Previous(head))
-    if any(state in previous_states(factor) for factor in factors):
-        return None
-    logs: list[Expr] = []
-    for factor in factors:
-        found = _logs(solving, factor)
-        if found is None:
-            return None
-        logs += found
-    added = add(*(term for term in terms if term is not mine[0]))
-    return _Parsed(added, add(*logs) if logs else None)
-
-
-def _logs(solving: _Solving, factor: Expr) -> list[Expr] | None:
-    """Logarithms of a product of exponentials; a mask counts as 1, as the proof must bear out."""
-    match factor:
-        case Apply("exp", (argument,)):
-            return [argument]
-        case Indicator():
-            return []
-        case Mul(factors):
-            found = [_logs(solving, part) for part in factors]
-            if any(part is None for part in found):
-                return None
-            return [log for part in found if part is not None for log in part]
-        case Entry(tensor):
-            rows = [*solving.known, *(s for s in solving.loop.row.steps)]
-            row = next((row for row in rows if row.name == tensor.name), None)
-            if row is None or tensor.name in solving.loop.row.states:
-                return None
-            names = dict(zip(row.head.indices, factor.indices, strict=True))
-            return _logs(solving, rename(row.body, names))
-    return None
-
-
-def _summed(loop: Loop, running: Index, gain: Expr, log: Expr) -> Expr:
-    """The sum of logarithms up to a step."""
-    terms = gain.terms if isinstance(gain, Add) else (gain,)
-    past = [term for term in terms if isinstance(term, Previous)]
-    if len(terms) == 2 and len(past) == 1 and negative(past[0].entry) in terms:
-        return negative(past[0].entry)
-    parts = log.terms if isinstance(log, Add) else (log,)
-    moving = add(*(part for part in parts if loop.along in free(part)))
-    still = add(*(part for part in parts if loop.along not in free(part)))
-    position = as_expr(loop.along)
-    steps = add(loop.along.axis.size, negative(position)) if loop.row.reverse else position + ONE
-    done = indicator(loop.done(running))
-    summed = total(mul(done, rename(moving, {loop.along: running})), running)
-    return add(mul(steps, still), ZERO if moving == ZERO else summed)

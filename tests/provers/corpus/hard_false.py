@@ -16,6 +16,7 @@ from attnverify.notation import (
     total,
     where,
 )
+from attnverify.statement import Relabel
 from tests.provers.corpus.common import (
     a,
     claim,
@@ -29,6 +30,7 @@ from tests.provers.corpus.common import (
     l,
     m,
     n,
+    n_q,
     p,
     r,
     s,
@@ -148,5 +150,18 @@ FALSE = [
         "another row's length",
         total(x[j] ** 2, j) * inverse(sqrt(total(y[l] ** 2, l)) ** 2),
         total(x[j] ** 2, j) * inverse(total(x[l] ** 2, l)),
+    ),
+    claim(
+        "two maps of one name",
+        where(eq(i, j)) * x[j] * r[i],
+        where(eq(i, j)) * x[j] * r[i],
+        relabels=[Relabel("keys", ("x",), ("j",)), Relabel("queries", ("r",), ("i",))],
+    ),
+    claim(
+        "a bound of what is moved, by any map",
+        where(j >= n_q) * x[j] ** 2,
+        where(j >= n_q) * x[j] ** 2,
+        kind="bound",
+        relabels=[Relabel("keys", ("x",), ("j",), bijection=False)],
     ),
 ]

@@ -36,6 +36,7 @@ from attnverify.notation import (
     where,
 )
 from attnverify.statement import Statement
+from tests.provers.corpus import bounded
 from tests.provers.corpus.common import (
     a,
     claim,
@@ -444,7 +445,7 @@ NOT_PAIRS = [
     ),
 ]
 
-TRUE: list[Statement] = [*LOGS, *INSIDE, *ENDS, *ROWS, *SUMS, *PAIRS]
+TRUE: list[Statement] = [*LOGS, *INSIDE, *ENDS, *ROWS, *SUMS, *PAIRS, *bounded.TRUE]
 FALSE: list[Statement] = [
     *NOT_LOGS,
     *NOT_INSIDE,
@@ -452,4 +453,5 @@ FALSE: list[Statement] = [
     *NOT_ROWS,
     *NOT_SUMS,
     *NOT_PAIRS,
+    *bounded.FALSE,
 ]
