@@ -18,8 +18,8 @@ MANY = Report((*(replace(SPEC, spec=f"<b>spec</b> {n}", figures=BULK) for n in r
 
 
 def test_a_large_report_is_an_index_with_a_page_for_each_section(tmp_path: Path) -> None:
-    index = write_html(MANY, tmp_path / "new" / "in dex.html")
-    pages = {f"in dex_files/{path.name}": path for path in index.parent.glob("*/*.html")}
+    index = write_html(MANY, tmp_path / "new" / "a:in #1.html")
+    pages = {f"a%3Ain%20%231_files/{path.name}": path for path in index.parent.glob("*/*.html")}
     assert len(pages) == 13
     sources = {name: path.read_text(encoding="utf-8") for name, path in pages.items()}
     anchors = {name: set(Page(source).values("id")) for name, source in sources.items()}
@@ -29,10 +29,10 @@ def test_a_large_report_is_an_index_with_a_page_for_each_section(tmp_path: Path)
     assert {name for name, _ in links} == set(pages)
     assert all(anchor in anchors[name] for name, anchor in links)
     assert sum(1 for _, anchor in links if anchor == "rows-sum-to-one") == 12
-    beside = {"../in%20dex.html", *(path.name for path in pages.values())}
+    beside = {"../a%3Ain%20%231.html", *(path.name for path in pages.values())}
     for name, source in sources.items():
         one = checked(source, beside)
-        assert "../in%20dex.html" in one.values("href")
+        assert "../a%3Ain%20%231.html" in one.values("href")
         assert ("forward O" in one.text) == ("m-f" in name)
 
 

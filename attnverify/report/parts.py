@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from attnverify.report.picture import Picture
 from attnverify.report.plot import Plot
@@ -57,6 +58,14 @@ class Part:
     function: tuple[str, str] | None = None
     # Where its body stands; on this page, where nothing is said.
     file: str = ""
+
+    @property
+    def href(self) -> str:
+        """The file as a link names it: a folder may bear any name.
+
+        A first part with a colon would be a scheme, so that a quoted one is none.
+        """
+        return quote(self.file)
 
 
 @dataclass(frozen=True)
