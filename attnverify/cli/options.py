@@ -51,8 +51,8 @@ Write = Annotated[
         "--write",
         metavar="PATH",
         callback=_known,
-        help="Write the report in the form of its ending: .xml (JUnit), .md, .sarif, .html, "
-        ".json; or FORM:PATH, as github:- prints annotations; repeatable.",
+        help="Write the report in the form of its ending: .xml (JUnit), .md, .sarif, .svg "
+        "(a badge), .html, .json; or FORM:PATH, as github:- prints annotations; repeatable.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What draws start from.")]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attnverify.errors import ReportError
+from attnverify.report.forms.badge import badge
 from attnverify.report.forms.github import github
 from attnverify.report.forms.junit import junit
 from attnverify.report.forms.markdown import markdown
@@ -15,13 +16,15 @@ from attnverify.verdict import Report
 from attnverify.verdict.plain import write_text
 
 FORMS: dict[str, Callable[[Report], str]] = {
+    "badge": badge,
     "github": github,
     "junit": junit,
     "markdown": markdown,
     "sarif": sarif,
 }
 ENDINGS = {
-    ".html": "html", ".json": "json", ".md": "markdown", ".sarif": "sarif", ".xml": "junit",
+    ".html": "html", ".json": "json", ".md": "markdown", ".sarif": "sarif", ".svg": "badge",
+    ".xml": "junit",
 }  # fmt: skip
 PRINTED = "-"
 KNOWN = (*FORMS, "html", "json")
