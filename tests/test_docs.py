@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.house import PLUGIN, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LANGUAGES = {"python", "console", "bash", "text", "toml", "json"}
+LANGUAGES = {"python", "console", "bash", "text", "toml", "json", "yaml"}
 ELLIPSIS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -115,6 +116,8 @@ def run_page(page: list[Block]) -> int:
             run_python(block, names)
         elif block.language == "console":
             run_console(block)
+        elif block.language == "yaml":
+            assert isinstance(yaml.safe_load(block.text), list), block.where
         ran += 1
     return ran
 
