@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify import errors
+from attnverify.cache import INSIDE, Watch
 from attnverify.errors import ParameterError, SubjectError
 from attnverify.subjects.faults import SubjectFault, SubjectGone
 from attnverify.subjects.protocol import BrokenMessageError, receive, send
@@ -27,7 +28,6 @@ Array = NDArray[Any]
 
 # Importing a framework from a cold disk takes long, and says nothing about the subject.
 LOADING = 300.0
-INSIDE = "ATTNVERIFY_INSIDE_SUBJECT"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Process:
     ended: dict[str, SubjectGone] = field(default_factory=dict)
     _running: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _late: bool = field(default=False, init=False)
+    _watch: Watch | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         self._start()
@@ -120,6 +121,9 @@ class Process:
             return
         _kill(running)
         running.wait()
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         for stream in (running.stdin, running.stdout):
             if stream is not None:
                 try:
@@ -133,6 +137,7 @@ class Process:
                 "a subject's own process would judge again",
                 hint="put the script's calls under `if __name__ == '__main__':`",
             )
+        self._watch = Watch()
         home = str(Path(errors.__file__).parent.parent)
         places = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         self._running = subprocess.Popen(
