@@ -28,22 +28,8 @@ from attnverify.jobs import content
 from attnverify.jobs.content import house, impure, key_of
 from attnverify.verdict import Report, Status
 from tests import house as rules
+from tests.light import SPEC
 
-SPEC = '''"""Sums of the last values, which are quick to verify."""
-from attnverify.notation import Spec, axes, let, parameter, tensors, total, where
-keys, value_dim = axes("keys value_dim")
-j, l, c = keys["j"], keys["l"], value_dim["c"]
-V, O = tensors("V O")
-window = parameter("window", integer=True, ge=1)
-spec = Spec(
-    "kept",
-    inputs=[V[j, c]],
-    equations=[let(O[l, c], total(where(j >= l - window + 1) * V[j, c], over=j))],
-    outputs=[O],
-    parameters=[window],
-    announces={"permutation equivariance": "a window"},
-)
-'''
 # As it is where no test says otherwise.
 OUTSIDE = os.environ.get(cache.FOLDER)
 WORDS = ("verify", "kept.py", "--examples", "2")

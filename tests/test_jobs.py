@@ -27,16 +27,17 @@ from attnverify.jobs.task import Task, recorded
 from attnverify.store import Run
 from attnverify.verdict import Report, Section, Status, Verdict
 from tests.house import ROOT
+from tests.light import FAMILY, SPEC
 
 HELD = Verdict("rows sum to one", Status.HELD, cases=3)
-# Three members and one; no single one is long.
-SPECS = ("global", "cross")
+WORDS = ("verify", "four.py", "--examples", "40", "--quiet")
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
+    (tmp_path / "four.py").write_text(FAMILY)
     return tmp_path
 
 
@@ -65,11 +66,13 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def timeless(path: Path) -> dict[str, Any]:
-    """A report without the seconds."""
+    """A report without the seconds, and without the folder of its store."""
     found: dict[str, Any] = json.loads(path.read_text())
     for section in found["reports"]:
         for verdict in section["verdicts"]:
             verdict["seconds"] = 0
+            if verdict["witness"] and verdict["witness"]["path"]:
+                verdict["witness"]["path"] = Path(verdict["witness"]["path"]).name
     return found
 
 
@@ -101,9 +104,11 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize(("how", "jobs"), [("SIGINT", "1"), ("SIGKILL", "2")])
+@pytest.mark.parametrize(
+    ("how", "jobs"), [("SIGINT", "1"), pytest.param("SIGKILL", "2", marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_goes_on_where_it_stopped(folder: Path, how: str, jobs: str) -> None:
-    words = ("verify", *SPECS, "--examples", "3", "--quiet")
+    words = WORDS
     whole = run(*words, "--store", "whole", "--json", "whole.json", "--jobs", "1")
     assert whole.exit_code == 0, whole.output
 
@@ -142,13 +147,12 @@ def test_there_is_nothing_to_resume_where_no_run_was_told_the_same(folder: Path)
 
 
 def test_what_changed_since_is_judged_again(folder: Path) -> None:
-    text = '"""A mask."""\nfrom attnverify.notation import attention\nspec = attention("mine")\n'
-    (folder / "mine.py").write_text(text)
+    (folder / "mine.py").write_text(SPEC)
     words = ("verify", "mine.py", "--examples", "2", "--quiet", "--jobs", "1")
     assert run(*words).exit_code == 0
     same = run(*words, "--resume")
     assert "1 of 1 sections judged by the run" in " ".join(same.stdout.split())
-    (folder / "mine.py").write_text(text.replace('"mine"', '"mine", heads="grouped"'))
+    (folder / "mine.py").write_text(SPEC.replace("window + 1", "window"))
     found = run(*words, "--resume", "--json", "r.json")
     assert "judged by the run" not in found.stdout
     assert len(store.runs(folder / ".attnverify")) == 2
@@ -246,9 +250,10 @@ def test_a_task_that_ends_its_process_each_time_is_an_error_in_words(folder: Pat
     assert "attnverify verify b --seed 0" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no ps there")
 def test_a_killed_worker_costs_nothing_but_time(folder: Path) -> None:
-    words = ("verify", *SPECS, "--examples", "3", "--quiet")
+    words = WORDS
     assert run(*words, "--store", "whole", "--json", "whole.json", "--jobs", "1").exit_code == 0
     with started(*words, "--jobs", "2", "--json", "killed.json") as process:
         until(lambda: any("verdict" in line for line in lines(folder)), process)
@@ -267,9 +272,10 @@ def _judges(pid: int) -> bool:
     return "spawn_main" in shown.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no ps there")
 def test_workers_end_with_a_killed_parent(folder: Path) -> None:
-    with started("verify", *SPECS, "--jobs", "2", "--quiet") as process:
+    with started(*WORDS, "--jobs", "2") as process:
         until(lambda: any("verdict" in line for line in lines(folder)), process)
         workers = [pid for pid in children(process.pid) if _judges(pid)]
         assert len(workers) == 2
