@@ -285,3 +285,13 @@ def test_workers_end_with_a_killed_parent(folder: Path) -> None:
     while any(_judges(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+# A cluster
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    found = run(*WORDS, "--scheduler", "tcp://127.0.0.1:9")
+    assert found.exit_code == 2
+    assert 'pip install "attnverify[dask]"' in found.output

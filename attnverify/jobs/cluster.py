@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,13 +95,26 @@ def cluster(run: Run, address: str) -> Iterator[Cluster]:
     Raises MissingExtraError without Dask, UsageError where no scheduler or no worker answers.
     """
     try:
-        from distributed import Client  # noqa: PLC0415  an extra
+        from distributed import Client, KilledWorker  # noqa: PLC0415  an extra
     except ImportError as error:
         raise MissingExtraError("verifying on a cluster", extra="dask") from error
     client = _client(Client, address)
     try:
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        # One more than there are workers, so that none waits for the next task to be sent.
         yield Cluster(run, client.get_executor(pure=False), workers + 1)
+    except KilledWorker as error:
+        raise AttnverifyError(
+            "the worker of a job ended each time it was begun",
+            found=error,
+            hint="workers with more memory; --resume goes on with what is left",
+        ) from error
+    except CancelledError as error:
+        raise AttnverifyError(
+            "the cluster went away",
+            found=f"--scheduler {address}",
+            hint="--resume goes on with what is left",
+        ) from error
     finally:
         client.close()
 
