@@ -14,9 +14,10 @@ from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.errors import ParameterError
 from attnverify.inputs import Support
 from attnverify.spec import Spec
-from attnverify.subjects import Answerer, Outputs, plan, resolved, subject
+from attnverify.subjects import Answerer, Outputs, Plan, plan, resolved, subject
 from attnverify.subjects.isolated import Isolated, process_of
 from attnverify.subjects.process import Limits, Process
+from attnverify.subjects.ranks import Ranks, Sharding
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Settings:
     device: str = ""
     packed: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
-    process: Process | None = None
+    process: Process | Ranks | None = None
+    sharding: Sharding | None = None
     poison: str | None = None
     profile: str = "loose"
     explain: bool = True
@@ -86,8 +88,18 @@ class Settings:
     def _isolated(self, limits: Limits) -> Iterator[Settings]:
         call = plan(self.spec, **self._call)
         # A function is told by its own name: the one given may be no more than a title.
-        with process_of(self.fn, call, self.framework, self.vjp, limits) as process:
+        one = process_of(self.fn, call, self.framework, self.vjp, limits)
+        with one if self.sharding is None else self._ranks(one, call, self.sharding) as process:
             yield replace(self, process=process)
+
+    def _ranks(self, one: Process, call: Plan, sharding: Sharding) -> Ranks:
+        if self.framework != "torch" or self.packed:
+            raise ParameterError(
+                "ranks are those of torch.distributed",
+                found=f"framework={self.framework!r}" + ", packed" * bool(self.packed),
+                due='framework="torch", without packed',
+            )
+        return Ranks(one, sharding.ranks, sharding.places(call.layout))
 
     def command(self, dtype: str, path: str) -> str:
         """The command that replays kept arrays.
@@ -132,6 +144,7 @@ class Settings:
         for flag, text in said.items():
             words += [flag, text] if text else []
         words += [] if self.limits is None else self.limits.words()
+        words += [] if self.sharding is None else self.sharding.words()
         return words
 
 

@@ -96,6 +96,16 @@ MemoryLimit = Annotated[
     int | None,
     typer.Option("--memory-limit", metavar="MIB", help="MiB that an isolated subject may take."),
 ]
+Ranks = Annotated[
+    int | None,
+    typer.Option("--ranks", min=2, help="Run it over so many ranks of torch.distributed (gloo)."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="LETTER", help="The layout's letter that ranks share out; n unless told."
+    ),
+]
 
 
 def check(
@@ -129,6 +139,8 @@ def check(
     isolate: Isolate = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
+    ranks: Ranks = None,
+    shard: Shard = None,
     replay: Replay = None,
     json: Json = None,
     forms: Write = None,
@@ -149,7 +161,8 @@ def check(
         "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
         "empty_rows": empty_rows, "poison": poison, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
-        "isolate": _is_file(subject) if isolate is None else isolate,
+        "isolate": _is_file(subject) or ranks is not None if isolate is None else isolate,
+        "ranks": ranks, "shard": shard,
         "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}

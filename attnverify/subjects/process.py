@@ -98,7 +98,7 @@ class Process:
 
         Raises ParameterError or SubjectError for what its framework cannot take or do at all.
         """
-        known = self.ended.get(_digest(request, arrays)) if self.ended else None
+        known = self.ended.get(digest(request, arrays)) if self.ended else None
         if known is not None:
             raise known
         if self._running is None:
@@ -106,13 +106,19 @@ class Process:
         try:
             header, found = self._exchange(request, arrays, self.limits.time)
         except SubjectGone as gone:
-            self.ended[_digest(request, arrays)] = gone
+            self.ended[digest(request, arrays)] = gone
             raise
         if "error" in header:
             raise _error(header)
         if "fault" in header:
             raise self._fault(header)
         return header, found
+
+    def stop(self) -> None:
+        """End the process from another thread than the one that waits for its answer."""
+        running = self._running
+        if running is not None:
+            _kill(running)
 
     def close(self) -> None:
         """End the process, with all that it started."""
@@ -222,7 +228,7 @@ class Process:
         return SubjectFault(said, misuse=bool(header.get("misuse")))
 
 
-def _digest(request: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+def digest(request: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
     """One text for equal requests."""
     found = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode())
     for name, array in arrays.items():
