@@ -1,14 +1,16 @@
-r"""Ring attention over the ranks of torch.distributed: blocks of keys and values pass by (Liu 2023).
+r"""Ring attention over ranks of torch.distributed: blocks of keys pass by (Liu et al. 2023).
 
-Each rank holds its own queries, keys and values, a share of the sequence; the judge cuts the arrays,
-starts the ranks, and puts what comes back end to end.
+Each rank holds its own queries, keys and values, a share of the sequence; the judge cuts the
+arrays, starts the ranks, and puts what comes back end to end.
 
-    attnverify check examples/torch_ring.py:ring_attention --spec global --framework torch --ranks 2
+    attnverify check examples/torch_ring.py:ring_attention --spec global --framework torch \
+        --ranks 2 --cases 6
 
 The wrong one forgets in its backward pass that the blocks move: every step takes the rank's own
 keys and values (huggingface/diffusers#14265).
 
-    attnverify check examples/torch_ring.py:reuses_its_own_block --spec global --framework torch --ranks 2
+    attnverify check examples/torch_ring.py:reuses_its_own_block --spec global \
+        --framework torch --ranks 2 --cases 6
 """
 
 from __future__ import annotations
@@ -21,18 +23,18 @@ import torch.distributed as dist
 
 def ring_attention(q: Any, k: Any, v: Any) -> Any:
     """Attention of this rank's queries (batch, heads, share, channels) over the keys of all."""
-    return Ring.apply(q, k, v, False)
+    return Ring.apply(q, k, v, "moving")
 
 
 def reuses_its_own_block(q: Any, k: Any, v: Any) -> Any:
     """The same outputs, with gradients of a ring that stands still."""
-    return Ring.apply(q, k, v, True)
+    return Ring.apply(q, k, v, "still")
 
 
 def passed(*blocks: Any) -> list[Any]:
     """What the rank before sends, while these go to the rank after."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    received = [torch.empty_like(block) for block in blocks]
+    received = [block.new_empty(block.shape) for block in blocks]
     for block, place in zip(blocks, received, strict=True):
         sending = dist.isend(block.contiguous(), (rank + 1) % ranks)
         dist.recv(place, (rank - 1) % ranks)
@@ -49,7 +51,7 @@ class Ring(torch.autograd.Function):
     """Blocks go once round; in the backward pass their gradients travel with them."""
 
     @staticmethod
-    def forward(ctx: Any, q: Any, k: Any, v: Any, still: bool) -> Any:
+    def forward(ctx: Any, q: Any, k: Any, v: Any, blocks: str) -> Any:
         """Join each block into the running output and its log-sum."""
         scale = q.shape[-1] ** -0.5
         out = q.new_zeros(*q.shape[:-1], v.shape[-1])
@@ -63,7 +65,7 @@ class Ring(torch.autograd.Function):
             out = out * torch.exp(lse - finite(joined)) + torch.exp(s - finite(joined)) @ value
             lse = joined
         ctx.save_for_backward(q, k, v, out, lse)
-        ctx.still = still
+        ctx.blocks = blocks
         return out
 
     @staticmethod
@@ -76,7 +78,7 @@ class Ring(torch.autograd.Function):
         key, value, dQ = k, v, torch.zeros_like(q)
         dK, dV = torch.zeros_like(k), torch.zeros_like(v)
         for _ in range(dist.get_world_size()):
-            seen_key, seen_value = (k, v) if ctx.still else (key, value)
+            seen_key, seen_value = (k, v) if ctx.blocks == "still" else (key, value)
             A = torch.exp(q @ seen_key.mT * scale - finite(lse))
             dS = A * (dO @ seen_value.mT - D) * scale
             dQ = dQ + dS @ seen_key

@@ -217,7 +217,7 @@ def test_what_stands_above_is_what_the_floors_say() -> None:
         "verify",
         "jobs",
     }
-    assert content.ABOVE == above
+    assert above == content.ABOVE
 
 
 def test_every_package_that_is_needed_counts() -> None:

@@ -73,9 +73,10 @@ def check(
     lie; `packed` maps an axis to the lengths by which its sequences lie end to end. Other keywords
     choose the spec's member and its parameters. `replay` is a kept witness to judge alone. `fn` may
     be a name, `file.py:function`. `isolate` runs it in a process of its own, a call for
-    `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED; `explain` names bugs. `ranks` runs
-    it so in that many processes of torch.distributed (gloo), each with its shard of every array
-    whose layout has the letter `shard`; whole arrays go to all, and their gradients are summed.
+    `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED; `explain` names bugs.
+    `ranks` runs it so in that many processes of torch.distributed (gloo), each with its shard of
+    every array whose layout has the letter `shard`; whole arrays go to all, their gradients are
+    summed.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -86,7 +87,8 @@ def check(
     settings = Settings(
         fn, loaded, framework, layout or own_layout(fn, loaded, framework), dict(kwargs or {}),
         dict(inputs or {}), outputs or (),
-        dict(sizes or {}) if sharding is None else sharding.sizes(loaded, sizes or {}), internal, empty_rows, vjp, seed,
+        dict(sizes or {}) if sharding is None else sharding.sizes(loaded, sizes or {}),
+        internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate or sharding else None,
         sharding=sharding, profile=profile, poison=poison_of(poison), explain=explain,

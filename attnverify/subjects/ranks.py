@@ -100,8 +100,9 @@ class Sharding:
                         found=f"{layout.pattern(name)!r} of {name}",
                         due=f"{self.letter} alone or first",
                     )
+                # A bias by query and key is a rank's by its queries.
                 if self.letter in group:
-                    found[name] = at
+                    found.setdefault(name, at)
         return found
 
 
@@ -207,10 +208,9 @@ class Ranks:
         errors = [future.exception() for future in futures]
         if not any(errors):
             return [future.result() for future in futures]
-        if not all(isinstance(error, SubjectFault) for error in errors) or any(late):
+        clean = all(isinstance(e, SubjectFault) and not isinstance(e, SubjectGone) for e in errors)
+        if not clean:
             # Some rank may be in the middle of an exchange with another.
-            self.close()
-        elif any(isinstance(error, SubjectGone) for error in errors):
             self.close()
         raise self._worst(errors, late)
 
@@ -226,8 +226,9 @@ class Ranks:
         if hung and len(silent) > 1:
             who = f"ranks {', '.join(map(str, silent))} of {self.count}"
         said = f"{who}: {worst.message}"
-        if isinstance(worst, SubjectGone):
-            return SubjectGone(said, hung=worst.hung)
+        if isinstance(worst, SubjectGone) or any(late):
+            # Where others had to be ended, to ask again costs as much again.
+            return SubjectGone(said, hung=hung or any(late))
         return SubjectFault(said, misuse=worst.misuse)
 
     def _shard(self, arrays: Mapping[str, Array], rank: int) -> dict[str, Array]:
