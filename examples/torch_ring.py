@@ -47,7 +47,7 @@ def finite(lse: Any) -> Any:
     return lse.masked_fill(torch.isneginf(lse), 0.0)
 
 
-class Ring(torch.autograd.Function):
+class Ring(torch.autograd.Function):  # type: ignore[misc]  # torch is Any here
     """Blocks go once round; in the backward pass their gradients travel with them."""
 
     @staticmethod

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import attnverify as av
 from attnverify import cache
@@ -381,8 +380,8 @@ def forging(q: npt.NDArray[Any], k: npt.NDArray[Any], v: npt.NDArray[Any]) -> np
         if "section" in forged:
             forged["section"] = forged["section"].replace("PROVED", "REFUTED")
         packed = zlib.compress(json.dumps(forged).encode())
-        row = (cache._digest(key, packed), packed, key)
-        base.execute("UPDATE entries SET digest = ?, content = ? WHERE key = ?", row)
+        changed = (cache._digest(key, packed), packed, key)
+        base.execute("UPDATE entries SET digest = ?, content = ? WHERE key = ?", changed)
     packed = zlib.compress(b'{"forged": true}')
     row = ("new", 1e12, cache._digest("new", packed), packed)
     base.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", row)
@@ -390,7 +389,7 @@ def forging(q: npt.NDArray[Any], k: npt.NDArray[Any], v: npt.NDArray[Any]) -> np
     base.close()
     s = np.einsum("bhik,bhjk->bhij", q, k) / np.sqrt(q.shape[-1])
     e = np.exp(s - s.max(-1, keepdims=True))
-    return np.einsum("bhij,bhjc->bhic", e / e.sum(-1, keepdims=True), v).astype(q.dtype)
+    return np.asarray(np.einsum("bhij,bhjc->bhic", e / e.sum(-1, keepdims=True), v), q.dtype)
 
 
 def test_what_an_isolated_subject_writes_is_not_believed(file: Path) -> None:
