@@ -20,7 +20,6 @@ from attnverify.spec import Spec
 from attnverify.store import Run
 from attnverify.subjects import Outputs, named_outputs, own_layout, packages
 from attnverify.subjects.process import Limits
-from attnverify.subjects.ranks import Sharding
 from attnverify.transforms.gradient import gradient
 from attnverify.verdict import Report, Section, Verdict, Witness
 
@@ -54,47 +53,45 @@ def check(
     isolate: bool = False,
     time_limit: float = Limits.time,
     memory_limit: int = Limits.memory,
-    ranks: int | None = None,
-    shard: str = "n",
+    ranks: int | Mapping[str, int] | None = None,
     explain: bool = True,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
 
-    `fn(q, k, v)` gets the first three inputs by position and further inputs and open parameters by
+    `fn(q, k, v)` gets the first three inputs by position, further ones and open parameters by
     keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are. `framework`
     says whose arrays it takes ("array_api:torch": which library's); for "onnx" and "onnxruntime" it
     is a model. `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
-    None for what is to be left alone, or says where each output is: a key, an attribute or a
-    position. `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
-    `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
-    what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
-    `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where arrays
-    lie; `packed` maps an axis to the lengths by which its sequences lie end to end. Other keywords
-    choose the spec's member and its parameters. `replay` is a kept witness to judge alone. `fn` may
-    be a name, `file.py:function`. `isolate` runs it in a process of its own, a call for
-    `time_limit` seconds and `memory_limit` MiB: a crash or a hang is REFUTED; `explain` names bugs.
-    `ranks` runs it so in that many processes of torch.distributed (gloo), each with its shard of
-    every array whose layout has the letter `shard`; whole arrays go to all, their gradients are
-    summed.
+    None for what is left alone, or where each is: a key, an attribute or a position. `sizes` says
+    which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}), `internal` a narrower type
+    inside, `profile` one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros",
+    "nan" or "uniform"; `poison` what NaN in masked places does: "isolates" or "propagates";
+    `device` where arrays lie; `packed` maps an axis to the lengths by which its sequences lie end
+    to end. Other keywords choose the spec's member and parameters. `replay` is a kept witness to
+    judge alone. `fn` may be a name, `file.py:function`. `isolate` runs it in a process of its own,
+    a call for `time_limit` seconds and `memory_limit` MiB, where a crash or a hang is REFUTED;
+    `ranks` in one for each of so many ranks, with shards along n of the layout or, as {"b": 2},
+    another letter; `explain` names bugs.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
     """
-    chosen = load(spec, **params, **declared(spec, empty_rows, packed))
-    loaded = chosen if outputs is None else chosen.replace(outputs=named_outputs(outputs))
-    sharding = None if ranks is None else Sharding(ranks, shard)
+    loaded = _giving(load(spec, **params, **declared(spec, empty_rows, packed)), outputs)
     settings = Settings(
         fn, loaded, framework, layout or own_layout(fn, loaded, framework), dict(kwargs or {}),
-        dict(inputs or {}), outputs or (),
-        dict(sizes or {}) if sharding is None else sharding.sizes(loaded, sizes or {}),
-        internal, empty_rows, vjp, seed,
+        dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
-        dict(packed or {}), Limits(time_limit, memory_limit) if isolate or sharding else None,
-        sharding=sharding, profile=profile, poison=poison_of(poison), explain=explain,
+        dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None,
+        profile=profile, poison=poison_of(poison), explain=explain,
     )  # fmt: skip
-    with settings.begun() as begun:
+    with settings.over(ranks).begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))
+
+
+def _giving(spec: Spec, outputs: Outputs | None) -> Spec:
+    """The spec with the outputs that the subject returns."""
+    return spec if outputs is None else spec.replace(outputs=named_outputs(outputs))
 
 
 def _report(settings: Settings, verdicts: tuple[Verdict, ...]) -> Report:

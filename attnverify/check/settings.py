@@ -78,6 +78,17 @@ class Settings:
             "packed": self.packed,
         }
 
+    def over(self, ranks: int | Mapping[str, int] | None) -> Settings:
+        """These settings with the subject over several ranks; ParameterError for what has none."""
+        if ranks is None:
+            return self
+        given = {"n": ranks} if isinstance(ranks, int) else dict(ranks)
+        if len(given) != 1:
+            raise ParameterError("ranks share out one axis", found=given, due='such as {"n": 2}')
+        ((letter, count),) = given.items()
+        sharding = Sharding(count, letter)
+        return replace(self, sharding=sharding, sizes=sharding.sizes(self.spec, self.sizes))
+
     def begun(self) -> AbstractContextManager[Settings]:
         """These settings with the subject's process running, where it has limits of its own."""
         if self.limits is None:

@@ -101,10 +101,8 @@ Ranks = Annotated[
     typer.Option("--ranks", min=2, help="Run it over so many ranks of torch.distributed (gloo)."),
 ]
 Shard = Annotated[
-    str | None,
-    typer.Option(
-        "--shard", metavar="LETTER", help="The layout's letter that ranks share out; n unless told."
-    ),
+    str,
+    typer.Option("--shard", metavar="LETTER", help="The letter of the layout that ranks share."),
 ]
 
 
@@ -140,7 +138,7 @@ def check(
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
     ranks: Ranks = None,
-    shard: Shard = None,
+    shard: Shard = "n",
     replay: Replay = None,
     json: Json = None,
     forms: Write = None,
@@ -162,7 +160,7 @@ def check(
         "empty_rows": empty_rows, "poison": poison, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
         "isolate": _is_file(subject) or ranks is not None if isolate is None else isolate,
-        "ranks": ranks, "shard": shard,
+        "ranks": None if ranks is None else {shard: ranks},
         "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}

@@ -77,6 +77,29 @@ def verify(
     Theorems, generated properties, and gradients by routes that share no code. What was judged
     before and has not changed is reused.
     """
+    from attnverify import catalog
+
+    names = list(dict.fromkeys(specs or catalog()))
+    told = {
+        "command": "verify", "specs": names, "set": settings(assigned), "seed": seed,
+        "examples": examples,
+    }  # fmt: skip
+    where = (jobs or os.cpu_count() or 1, scheduler)
+    files = Files(json, html, forms or ())
+    _verified(told, store, where, files, fresh=fresh, resume=resume, quiet=quiet)
+
+
+def _verified(
+    told: dict[str, Any],
+    store: Path,
+    where: tuple[int, str | None],
+    files: Files,
+    *,
+    fresh: bool,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Judge what was told, by as many jobs or on the scheduler of `where`, and finish."""
     import attnverify as av
     from attnverify import cache as kept
     from attnverify.cli.output import console, finish, interrupted
@@ -84,25 +107,19 @@ def verify(
     from attnverify.report.text import write
     from attnverify.store import begin
 
-    values = settings(assigned)
-    names = list(dict.fromkeys(specs or av.catalog()))
     out = console()
     book = kept.Cache(kept.path(), lambda words: write(out, f"warning: {words}"))
-    tasks = [
-        task
-        for name in names
-        for task in planned(name, values, seed, examples, cache=book, fresh=fresh)
-    ]
-    told = {"command": "verify", "specs": names, "set": values, "seed": seed, "examples": examples}
+    asked = (told["set"], told["seed"], told["examples"])
+    found = [planned(name, *asked, cache=book, fresh=fresh) for name in told["specs"]]
+    tasks = [task for each in found for task in each]
     _apart(tasks)
     earlier = _earlier(told, tasks, store) if resume else None
     run, whole = earlier or (begin(told, {"attnverify": av.__version__}, store), {})
     work = Work(tasks, run, book, fresh, whole)
-    files = Files(json, html, forms or ())
     try:
-        report = _through(work, out, jobs or os.cpu_count() or 1, scheduler, quiet=quiet)
+        report = _through(work, out, *where, quiet=quiet)
     except KeyboardInterrupt:
-        raise interrupted(work.run, out, files) from None
+        raise interrupted(run, out, files) from None
     finish(report, out, files)
 
 

@@ -91,7 +91,9 @@ def test_what_cannot_be_sharded_is_an_error() -> None:
     with pytest.raises(ParameterError, match="does not divide"):
         judged(ring_attention, sizes={"keys": 3, "queries": 2})
     with pytest.raises(ParameterError, match="no input has the axis"):
-        judged(ring_attention, shard="z")
+        judged(ring_attention, ranks={"z": 2})
+    with pytest.raises(ParameterError, match="share out one axis"):
+        judged(ring_attention, ranks={"n": 2, "b": 2})
     with pytest.raises(ParameterError, match="two ranks"):
         judged(ring_attention, ranks=1)
     with pytest.raises(ParameterError, match=r"torch\.distributed"):
