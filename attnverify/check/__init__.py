@@ -59,20 +59,19 @@ def check(
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
 
-    `fn(q, k, v)` gets the first three inputs by position, further ones and open parameters by
-    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are. `framework`
-    says whose arrays it takes ("array_api:torch": which library's); for "onnx" and "onnxruntime" it
-    is a model. `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
-    None for what is left alone, or where each is: a key, an attribute or a position. `sizes` says
-    which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}), `internal` a narrower type
-    inside, `profile` one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros",
-    "nan" or "uniform"; `poison` what NaN in masked places does: "isolates" or "propagates";
-    `device` where arrays lie; `packed` maps an axis to the lengths by which its sequences lie end
-    to end. Other keywords choose the spec's member and parameters. `replay` is a kept witness to
-    judge alone. `fn` may be a name, `file.py:function`. `isolate` runs it in a process of its own,
-    a call for `time_limit` seconds and `memory_limit` MiB, where a crash or a hang is REFUTED;
-    `ranks` in one for each of so many ranks, with shards along n of the layout or, as {"b": 2},
-    another letter; `explain` names bugs.
+    `fn(q, k, v)`, or its name `file.py:function`, gets the first three inputs by position, further
+    ones and open parameters by keyword, under the names that `inputs` maps them to; `kwargs` go to
+    it as they are. `framework` says whose arrays it takes ("array_api:torch": which library's); for
+    "onnx" and "onnxruntime" it is a model. `layout` is an einops pattern such as "b n (h d)";
+    `outputs` names what it returns, None for what is left alone, or where each is: a key, an
+    attribute or a position. `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads":
+    [1, 2]}), `internal` a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
+    what a row without keys gives: "zeros", "nan", "uniform"; `poison` what NaN in masked places
+    does: "isolates" or "propagates"; `device` where arrays lie; `packed` maps an axis to the
+    lengths by which its sequences lie end to end. Other keywords choose member and parameters.
+    `replay` is a witness to judge alone. `isolate` runs it in a process of its own, `time_limit`
+    seconds a call and `memory_limit` MiB: a crash or hang is REFUTED; `ranks` in one for each rank,
+    with shards along n of the layout or, as {"b": 2}, another letter; `explain` names bugs.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
