@@ -85,6 +85,10 @@ def planned(
     kept = cache.get(key) if key and not fresh else None
     if kept is not None:
         return [Task(**row) for row in kept["tasks"]]
+    from attnverify.library import load  # noqa: PLC0415  specs need SymPy, what is reused does not
+
+    # The members of a family leave out what some of them refuse; this one says why.
+    load(name, **values)
     found = [
         replace(task, content=member_key(key, task.title))
         for task in tasks_of(name, values, seed, examples)
