@@ -23,8 +23,10 @@ import attnverify
 from attnverify import store
 from attnverify.cli import Words, app
 from attnverify.cli.options import mapping, settings
-from attnverify.cli.verify import Task, judged, tasks_of
 from attnverify.errors import MissingExtraError, SpecError, UsageError
+from attnverify.jobs.local import processes
+from attnverify.jobs.schedule import judged
+from attnverify.jobs.task import Task, tasks_of
 from attnverify.library import members
 from attnverify.verdict import Report, Section, Status, Verdict
 from attnverify.verify import share
@@ -416,8 +418,10 @@ def test_sections_come_in_the_order_of_tasks_whichever_is_begun_first(folder: Pa
     ]
     begun: list[str] = []
     run_ = store.begin({}, {}, folder / ".attnverify")
-    done = judged(tasks, run_, 2, lambda at_work, _: begun.extend(t.title for t in at_work))
-    assert [section.spec for (section,) in done] == [task.title for task in tasks]
+    with processes(run_, 2) as engine:
+        done = judged(tasks, engine, lambda at_work, _: begun.extend(t.title for t in at_work))
+        titles = [report.sections[0].spec for _, report in done]
+    assert titles == [task.title for task in tasks]
     assert begun[0] == tasks[1].title
 
 

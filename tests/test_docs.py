@@ -93,7 +93,8 @@ def run_console(block: Block) -> None:
         plugin = PLUGIN if ours == "pytest" else ()
         done = subprocess.run(
             [sys.executable, "-m", program, *plugin, *arguments],
-            env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
+            # What a page reuses is its own.
+            env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "ATTNVERIFY_CACHE": "cache"},
             capture_output=True,
             text=True,
             check=False,

@@ -65,8 +65,22 @@ def test_the_layer_of_torch_passes(command: str, tmp_path: Path) -> None:
     assert "dW_Q" in done.stdout
 
 
+@pytest.mark.frameworks
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "status"), list(zip(commands("torch_ring.py"), (0, 1), strict=True))
+)
+def test_the_ring_that_moves_passes_and_the_one_that_stands_still_does_not(
+    command: str, status: int, tmp_path: Path
+) -> None:
+    done = run(command, tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "backward dQ (float32)" in done.stdout
+    assert ("REFUTED" in done.stdout) is bool(status)
+
+
 def test_every_example_is_run() -> None:
     # tests/test_example_report.py has the script that makes the committed report.
     names = sorted({path.name for path in EXAMPLES.glob("*.py")} - {"report.py"})
-    assert names == ["numpy_right.py", "numpy_wrong.py", "torch_multi_head.py"]
+    assert names == ["numpy_right.py", "numpy_wrong.py", "torch_multi_head.py", "torch_ring.py"]
     assert all(commands(name) for name in names)

@@ -53,6 +53,7 @@ def check(
     isolate: bool = False,
     time_limit: float = Limits.time,
     memory_limit: int = Limits.memory,
+    ranks: int | Mapping[str, int] | None = None,
     explain: bool = True,
     types: Mapping[str, str] | None = None,
     backward: bool = True,
@@ -60,37 +61,37 @@ def check(
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
 
-    `fn(q, k, v)` gets the first three inputs by position and further inputs and open parameters by
-    keyword, under the names that `inputs` maps them to; `kwargs` go to it as they are. `framework`
-    says whose arrays it takes ("array_api:torch": which library's); for "onnx" and "onnxruntime" it
-    is a model. `layout` is an einops pattern such as "b n (h d)"; `outputs` names what it returns,
-    None for what is to be left alone, or says where each output is: a key, an attribute or a
-    position. `sizes` says which sizes it takes ({"value_dim": "key_dim", "heads": [1, 2, 4]}).
-    `internal` declares a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows`
-    what a row without keys gives: "zeros", or "nan" or "uniform" where the spec has that choice;
-    `poison` what NaN in masked places does: "isolates" or "propagates"; `device` is where arrays
-    lie; `types` has the inputs of another float type ({"bias": "float32"}, or 8 bits with scales
-    that the spec has); without `backward` gradients are not asked for; `packed` maps an axis to the
-    lengths by which its sequences lie end to end. Other keywords choose the spec's member and its
-    parameters. `replay` is a kept witness to judge alone. `fn` may be a name, `file.py:function`.
-    `isolate` runs it in a process of its own, a call for `time_limit` seconds and `memory_limit`
-    MiB: a crash or a hang is REFUTED; `explain` names bugs.
+    `fn(q, k, v)`, or its name `file.py:function`, gets three inputs by position, others and open
+    parameters by keyword, under the names that `inputs` maps them to, and `kwargs`. `framework`
+    says whose arrays it takes ("onnx": it is a model). `layout` is an einops pattern such as "b n
+    (h d)"; `outputs` names what it returns, or where each is, None for what is left alone. `sizes`
+    says which it takes ({"heads": [1, 2]}), `types` which inputs have a float type apart,
+    `internal` a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows` what a row
+    without keys gives: "zeros", "nan", "uniform"; `poison` what NaN in masked places does:
+    "isolates", "propagates"; `device` where arrays lie; `packed` which axis lies end to end, by
+    what lengths. Without `backward` no gradient is asked. Other keywords choose the member.
+    `replay` is a witness to judge alone. `isolate` runs it in a process of its own, `time_limit`
+    seconds a call and `memory_limit` MiB: a crash or hang is REFUTED; `ranks` in one each, with
+    shards along n of the layout ({"b": 2}: b).
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
     """
-    chosen = load(spec, **params, **declared(spec, empty_rows, packed))
-    loaded = chosen if outputs is None else chosen.replace(outputs=named_outputs(outputs))
+    loaded = _giving(load(spec, **params, **declared(spec, empty_rows, packed)), outputs)
     settings = Settings(
         fn, loaded, framework, layout or own_layout(fn, loaded, framework), dict(kwargs or {}),
         dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
-        dict(packed or {}), Limits(time_limit, memory_limit) if isolate else None,
-        profile=profile, poison=poison_of(poison), explain=explain, types=dict(types or {}),
-        backward=backward,
+        dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None, None,
+        poison_of(poison), profile, explain, dict(types or {}), backward,
     )  # fmt: skip
-    with settings.begun() as begun:
+    with settings.over(ranks).begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))
+
+
+def _giving(spec: Spec, outputs: Outputs | None) -> Spec:
+    """The spec with the outputs that the subject returns."""
+    return spec if outputs is None else spec.replace(outputs=named_outputs(outputs))
 
 
 def _report(settings: Settings, verdicts: tuple[Verdict, ...]) -> Report:

@@ -14,9 +14,10 @@ from attnverify.attention.stages import EMPTY_ROWS
 from attnverify.errors import ParameterError
 from attnverify.inputs import Support
 from attnverify.spec import Spec
-from attnverify.subjects import Answerer, Outputs, plan, resolved, subject
+from attnverify.subjects import Answerer, Outputs, Plan, plan, resolved, subject
 from attnverify.subjects.isolated import Isolated, process_of
 from attnverify.subjects.process import Limits, Process
+from attnverify.subjects.ranks import Ranks, Sharding
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Settings:
     device: str = ""
     packed: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
-    process: Process | None = None
+    process: Process | Ranks | None = None
+    sharding: Sharding | None = None
     poison: str | None = None
     profile: str = "loose"
     explain: bool = True
@@ -79,6 +81,17 @@ class Settings:
             "types": self.types,
         }
 
+    def over(self, ranks: int | Mapping[str, int] | None) -> Settings:
+        """These settings with the subject over several ranks; ParameterError for what has none."""
+        if ranks is None:
+            return self
+        given = {"n": ranks} if isinstance(ranks, int) else dict(ranks)
+        if len(given) != 1:
+            raise ParameterError("ranks share out one axis", found=given, due='such as {"n": 2}')
+        ((letter, count),) = given.items()
+        sharding = Sharding(count, letter)
+        return replace(self, sharding=sharding, sizes=sharding.sizes(self.spec, self.sizes))
+
     def begun(self) -> AbstractContextManager[Settings]:
         """These settings with the subject's process running, where it has limits of its own."""
         if self.limits is None:
@@ -90,8 +103,18 @@ class Settings:
         # Which inputs have a type of their own is told for each type that is judged.
         call = replace(plan(self.spec, **{**self._call, "types": {}}), types=self.types)
         # A function is told by its own name: the one given may be no more than a title.
-        with process_of(self.fn, call, self.framework, self.vjp, limits) as process:
+        one = process_of(self.fn, call, self.framework, self.vjp, limits)
+        with one if self.sharding is None else self._ranks(one, call, self.sharding) as process:
             yield replace(self, process=process)
+
+    def _ranks(self, one: Process, call: Plan, sharding: Sharding) -> Ranks:
+        if self.framework != "torch" or self.packed:
+            raise ParameterError(
+                "ranks are those of torch.distributed",
+                found=f"framework={self.framework!r}" + ", packed" * bool(self.packed),
+                due='framework="torch", without packed',
+            )
+        return Ranks(one, sharding.ranks, sharding.places(call.layout))
 
     def command(self, dtype: str, path: str) -> str:
         """The command that replays kept arrays.
@@ -138,6 +161,7 @@ class Settings:
             words += [flag, text] if text else []
         words += [] if self.backward else ["--no-backward"]
         words += [] if self.limits is None else self.limits.words()
+        words += [] if self.sharding is None else self.sharding.words()
         return words
 
 

@@ -76,6 +76,16 @@ Profile = Annotated[
         " tf32x3 (float32 multiplied on tensor cores).",
     ),
 ]
+Layout = Annotated[
+    str | None, typer.Option("--layout", help='How arrays lie, such as "b n (h d)".')
+]
+Dtype = Annotated[list[str] | None, typer.Option("--dtype", help="A type to judge in; repeatable.")]
+Kwargs = Annotated[
+    str | None, typer.Option("--kwargs", metavar="JSON", help="Further arguments for it.")
+]
+Internal = Annotated[
+    str | None, typer.Option("--internal", help="A narrower type that it computes in.")
+]
 Types = Annotated[
     str | None,
     typer.Option(
@@ -105,6 +115,14 @@ MemoryLimit = Annotated[
     int | None,
     typer.Option("--memory-limit", metavar="MIB", help="MiB that an isolated subject may take."),
 ]
+Ranks = Annotated[
+    int | None,
+    typer.Option("--ranks", min=2, help="Run it over so many ranks of torch.distributed (gloo)."),
+]
+Shard = Annotated[
+    str,
+    typer.Option("--shard", metavar="LETTER", help="The letter of the layout that ranks share."),
+]
 
 
 def check(
@@ -112,24 +130,16 @@ def check(
     *,
     spec: Annotated[str, typer.Option("--spec", help="A spec by name or path.")],
     framework: Framework = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", help='How arrays lie, such as "b n (h d)".')
-    ] = None,
-    dtype: Annotated[
-        list[str] | None, typer.Option("--dtype", help="A type to judge in; repeatable.")
-    ] = None,
-    kwargs: Annotated[
-        str | None, typer.Option("--kwargs", metavar="JSON", help="Further arguments for it.")
-    ] = None,
+    layout: Layout = None,
+    dtype: Dtype = None,
+    kwargs: Kwargs = None,
     inputs: Inputs = None,
     sizes: Sizes = None,
     outputs: Outputs = None,
     device: Device = None,
     packed: Packed = None,
     assigned: Set = None,
-    internal: Annotated[
-        str | None, typer.Option("--internal", help="A narrower type that it computes in.")
-    ] = None,
+    internal: Internal = None,
     profile: Profile = None,
     types: Types = None,
     backward: Backward = True,
@@ -140,6 +150,8 @@ def check(
     isolate: Isolate = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
+    ranks: Ranks = None,
+    shard: Shard = "n",
     replay: Replay = None,
     json: Json = None,
     forms: Write = None,
@@ -160,7 +172,8 @@ def check(
         "device": device, "packed": mapping(packed, "--packed"), "internal": internal,
         "empty_rows": empty_rows, "poison": poison, "cases": cases, "seed": seed, "replay": replay,
         # A file is somebody's work in progress; a module of a package has been run before.
-        "isolate": _is_file(subject) if isolate is None else isolate,
+        "isolate": _is_file(subject) or ranks is not None if isolate is None else isolate,
+        "ranks": None if ranks is None else {shard: ranks},
         "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
         "types": mapping(types, "--types"), "backward": backward,
     }  # fmt: skip

@@ -80,7 +80,7 @@ def interrupted(run: store.Run, out: Console, files: Files) -> typer.Exit:
     print("attnverify: interrupted", file=sys.stderr)  # noqa: T201  a word on the way out
     try:
         # A report that is not whole says so wherever it goes.
-        run.note({"interrupted": "not everything was judged"})
+        run.note({store.INTERRUPTED: "not everything was judged"})
         report = read_back(run, out)
         close(out, report)
         write_files(report, out, files)

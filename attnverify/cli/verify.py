@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from multiprocessing import active_children, get_context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,60 +24,16 @@ from attnverify.cli.options import (
     Write,
     settings,
 )
-from attnverify.errors import ReportError
+from attnverify.errors import ReportError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attnverify.cache import Cache
+    from attnverify.jobs.schedule import Engine
+    from attnverify.jobs.task import Task
     from attnverify.store import Run
-    from attnverify.verdict import Section, Verdict
-
-# So many equations make a spec one that takes long.
-HEAVY = 24
-
-
-@dataclass(frozen=True)
-class Task:
-    """One member of a spec's family to be verified, with all that its verdicts depend on.
-
-    Tasks of more weight are begun first, so that none is left for the end.
-    """
-
-    spec: str
-    values: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    examples: int | None = None
-    title: str = ""
-    weight: int = 0
-
-    def command(self) -> str:
-        """The command that verifies it again."""
-        from shlex import join
-
-        words = ["attnverify", "verify", self.spec, "--seed", str(self.seed)]
-        if self.examples is not None:
-            words += ["--examples", str(self.examples)]
-        return join([*words, *assignments(self.values)])
-
-
-def tasks_of(name: str, values: dict[str, Any], seed: int, examples: int | None) -> Iterator[Task]:
-    """A task for each member that a name stands for."""
-    from attnverify.library import selections
-    from attnverify.verify import share
-
-    found = list(selections(name, values))
-    for member in found:
-        weight = len(list(member.spec.expressions())) // HEAVY
-        cases = examples or share(len(found))
-        yield Task(name, dict(member.values), seed, cases, member.title, weight)
-
-
-def assignments(values: dict[str, Any]) -> list[str]:
-    """Parameter values as words of a command line."""
-    from json import dumps
-
-    told = {
-        name: value if isinstance(value, str) else dumps(value) for name, value in values.items()
-    }
-    return [word for name, value in told.items() for word in ("--set", f"{name}={value}")]
+    from attnverify.verdict import Report
 
 
 def verify(
@@ -97,6 +50,21 @@ def verify(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Members at once; one per core unless told.")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Judge on a Dask cluster, such as tcp://host:8786.",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Judge all of it, also what was judged before.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run of these words that was interrupted."),
+    ] = False,
     json: Json = None,
     forms: Write = None,
     html: Html = None,
@@ -106,131 +74,178 @@ def verify(
 ) -> None:
     """Verify specs against themselves.
 
-    Theorems, generated properties, and gradients by routes that share no code.
+    Theorems, generated properties, and gradients by routes that share no code. What was judged
+    before and has not changed is reused.
     """
+    from attnverify import catalog
+
+    names = list(dict.fromkeys(specs or catalog()))
+    told = {
+        "command": "verify", "specs": names, "set": settings(assigned), "seed": seed,
+        "examples": examples,
+    }  # fmt: skip
+    where = (jobs or os.cpu_count() or 1, scheduler)
+    files = Files(json, html, forms or ())
+    _verified(told, store, where, files, fresh=fresh, resume=resume, quiet=quiet)
+
+
+def _verified(
+    told: dict[str, Any],
+    store: Path,
+    where: tuple[int, str | None],
+    files: Files,
+    *,
+    fresh: bool,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Judge what was told, by as many jobs or on the scheduler of `where`, and finish."""
     import attnverify as av
+    from attnverify import cache as kept
+    from attnverify.cli.output import console, finish, interrupted
+    from attnverify.jobs.task import planned
+    from attnverify.report.text import write
+    from attnverify.store import begin
+
+    out = console()
+    book = kept.Cache(kept.path(), lambda words: write(out, f"warning: {words}"))
+    asked = (told["set"], told["seed"], told["examples"])
+    found = [planned(name, *asked, cache=book, fresh=fresh) for name in told["specs"]]
+    tasks = [task for each in found for task in each]
+    _apart(tasks)
+    earlier = _earlier(told, tasks, store) if resume else None
+    run, whole = earlier or (begin(told, {"attnverify": av.__version__}, store), {})
+    work = Work(tasks, run, book, fresh, whole)
+    try:
+        report = _through(work, out, *where, quiet=quiet)
+    except KeyboardInterrupt:
+        raise interrupted(run, out, files) from None
+    finish(report, out, files)
+
+
+@dataclass(frozen=True)
+class Work:
+    """All tasks of one command, the run that they are put into, and what of it is there already.
+
+    `whole` has how many verdicts there are in the sections that the run has, by title; `book` is
+    what was judged by other runs.
+    """
+
+    tasks: list[Task]
+    run: Run
+    book: Cache
+    fresh: bool
+    whole: Mapping[str, int]
+
+
+def _apart(tasks: list[Task]) -> None:
+    """UsageError where two tasks would share one section."""
+    for title, number in Counter(task.title for task in tasks).items():
+        if number > 1:
+            raise UsageError("two specs have one name", found=title, hint="verify them apart")
+
+
+def _earlier(
+    told: dict[str, Any], tasks: list[Task], folder: Path
+) -> tuple[Run, dict[str, int]] | None:
+    """The run to go on with and what of it still holds; None where nothing does.
+
+    UsageError where no run in the store was told the same.
+    """
     from attnverify import store as kept
-    from attnverify.cli.output import console, finish, interrupted, progress, read_back
+
+    id_ = kept.latest(folder, told) if (folder / kept.LINES).is_file() else None
+    if id_ is None:
+        raise UsageError(
+            "there is no run to go on with",
+            store=folder,
+            due="one of the same specs, --set, --seed and --examples",
+            hint="leave out --resume",
+        )
+    reading = kept.read(folder, id_)
+    due = {task.title: task.content for task in tasks}
+    sections = {section.spec: len(section.verdicts) for section in reading.report.sections}
+    same = {
+        title: sections[title]
+        for title, content in reading.whole.items()
+        if content and due.get(title) == content
+    }
+    if sections.keys() - due.keys() or (reading.whole and not same):
+        return None
+    run = kept.Run(folder, id_, told)
+    run.resumed()
+    return run, same
+
+
+def _through(work: Work, out: Console, jobs: int, scheduler: str | None, *, quiet: bool) -> Report:
+    """Judge what is not known yet, and read the whole report back."""
+    from attnverify.cli.output import progress, read_back
+    from attnverify.jobs.reuse import remember
+    from attnverify.jobs.schedule import judged
     from attnverify.report.text import listing
 
-    values = settings(assigned)
-    names = list(dict.fromkeys(specs or av.catalog()))
-    for name in names:
-        av.load(name, **values)
-    tasks = [task for name in names for task in tasks_of(name, values, seed, examples)]
-    told = {"command": "verify", "specs": names, "set": values, "seed": seed, "examples": examples}
-    run = kept.begin(told, {"attnverify": av.__version__}, store)
-    out = console()
-    try:
-        with progress(out, len(tasks)) as bar:
+    left, count = _known(work, out, quiet=quiet)
+    with progress(out, len(work.tasks)) as bar, _engine(work.run, left, jobs, scheduler) as engine:
 
-            def running(tasks: list[Task], done: int) -> None:
-                bar.update(bar.task_ids[0], description=_names(tasks), completed=done)
+        def running(tasks: list[Task], done: int) -> None:
+            known = len(work.tasks) - len(left)
+            bar.update(bar.task_ids[0], description=_names(tasks), completed=known + done)
 
-            count = 0
-            for sections in judged(tasks, run, jobs or os.cpu_count() or 1, running):
-                for section in sections:
-                    count += len(section.verdicts)
-                    if not quiet:
-                        listing(out, section)
-        report = read_back(run, out, [task.title for task in tasks])
-        if len(report.verdicts) != count:
-            found = f"{len(report.verdicts)} verdicts in it, {count} were given"
-            raise ReportError("the store is not whole", store=store, found=found)
-    except KeyboardInterrupt:
-        raise interrupted(run, out, Files(json, html, forms or ())) from None
-    finish(report, out, Files(json, html, forms or ()))
+        def done(task: Task, report: Report) -> None:
+            remember(task, report, work.run, work.book)
+
+        for _, report in judged(left, engine, running, done):
+            for section in report.sections:
+                count += len(section.verdicts)
+                if not quiet:
+                    listing(out, section)
+    report = read_back(work.run, out, [task.title for task in work.tasks])
+    if len(report.verdicts) != count:
+        found = f"{len(report.verdicts)} verdicts in it, {count} were given"
+        raise ReportError("the store is not whole", store=work.run.folder, found=found)
+    return report
+
+
+def _known(work: Work, out: Console, *, quiet: bool) -> tuple[list[Task], int]:
+    """The tasks that are left to judge, and how many verdicts there are of the others."""
+    from attnverify.jobs.reuse import reused
+    from attnverify.report.text import write
+    from attnverify.report.words import line
+
+    left = [task for task in work.tasks if task.title not in work.whole]
+    found = [] if work.fresh else reused(left, work.run, work.book)
+    titles = {each.task.title for each in found}
+    if not quiet:
+        for each in found:
+            write(out, f"{line(each.task.title)}  reused, {each.verdicts} verdicts")
+    told = (
+        (len(work.whole), "judged by the run that was interrupted"),
+        (len(found), "reused, nothing that they depend on has changed; --fresh judges them again"),
+    )
+    for number, words in told:
+        if number:
+            write(out, f"{number} of {len(work.tasks)} sections {words}")
+    count = sum(work.whole.values()) + sum(each.verdicts for each in found)
+    return [task for task in left if task.title not in titles], count
+
+
+@contextmanager
+def _engine(run: Run, tasks: list[Task], jobs: int, scheduler: str | None) -> Iterator[Engine]:
+    """Where the tasks run; nothing is started where there are none."""
+    from attnverify.jobs.local import Here, processes
+
+    count = min(jobs, len(tasks))
+    if scheduler is not None and tasks:
+        from attnverify.jobs.cluster import cluster
+
+        with cluster(run, scheduler) as far:
+            yield far
+    elif count > 1:
+        with processes(run, count) as here:
+            yield here
+    else:
+        yield Here(run)
 
 
 def _names(tasks: list[Task]) -> str:
     return ", ".join(task.title for task in tasks)
-
-
-Running = Callable[[list[Task], int], None]
-
-
-def judged(
-    tasks: list[Task], run: Run, jobs: int, running: Running
-) -> Iterator[tuple[Section, ...]]:
-    """The sections of each task in the order of tasks, whichever is done first.
-
-    `running` hears what is at work and how many are done.
-    """
-    if min(jobs, len(tasks)) == 1:
-        for number, task in enumerate(tasks):
-            running([task], number)
-            yield judge(task, run)
-        return
-    waiting = deque(sorted(range(len(tasks)), key=lambda n: -tasks[n].weight))
-    at_work: dict[Future[tuple[Section, ...]], int] = {}
-    done: dict[int, tuple[Section, ...]] = {}
-    told = 0
-    with _workers(min(jobs, len(tasks))) as pool:
-        while waiting or at_work:
-            while waiting and len(at_work) < jobs:
-                number = waiting.popleft()
-                at_work[pool.submit(judge, tasks[number], run)] = number
-            running([tasks[number] for number in at_work.values()], told + len(done))
-            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                done[at_work.pop(future)] = future.result()
-            while told in done:
-                yield done.pop(told)
-                told += 1
-
-
-@contextmanager
-def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with the block, at once where it is left early."""
-    before = set(active_children())
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_leave_ctrl_c)
-    try:
-        yield pool
-    except BaseException:
-        for child in set(active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_ctrl_c() -> None:
-    """In a worker: Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def judge(task: Task, run: Run) -> tuple[Section, ...]:
-    """Verify one spec and append each verdict to the run as it comes, its witness's arrays kept."""
-    import z3
-
-    import attnverify as av
-
-    # By itself z3 takes Ctrl-C for its own: the run would go on, with "unknown" for an answer.
-    z3.set_param("ctrl_c", False)
-    streamed: dict[str, list[Verdict]] = {}
-
-    def take(title: str, verdict: Verdict) -> None:
-        streamed.setdefault(title, []).append(verdict)
-        run.append(title, _kept(title, verdict, task, run))
-
-    report = av.verify(
-        task.spec, examples=task.examples, seed=task.seed, on_verdict=take, **task.values
-    )
-    run.note(report.environment)
-    sections = tuple(
-        replace(
-            section,
-            verdicts=tuple(_kept(section.spec, verdict, task, run) for verdict in section.verdicts),
-        )
-        for section in report.sections
-    )
-    for section in sections:
-        run.finish(section, streamed.get(section.spec, []))
-    return sections
-
-
-def _kept(title: str, verdict: Verdict, task: Task, run: Run) -> Verdict:
-    from attnverify.verdict import Status
-
-    if verdict.status is not Status.REFUTED or verdict.replay:
-        return run.keep(title, verdict)
-    return replace(run.keep(title, verdict), replay=task.command())

@@ -24,6 +24,7 @@ from attnverify.subjects.protocol import joined, parted
 
 if TYPE_CHECKING:
     from attnverify.subjects.base import Plan
+    from attnverify.subjects.ranks import Ranks
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -33,7 +34,7 @@ Values = Mapping[str, Any]
 class Isolated(Answerer):
     """A subject whose calls go to a process; what comes back is bytes, compared here."""
 
-    def __init__(self, plan: Plan, process: Process) -> None:
+    def __init__(self, plan: Plan, process: Process | Ranks) -> None:
         self.plan, self.process = plan, process
 
     def answered(self, laid: Arrays, parameters: Values, *, view: str = "") -> Answer:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify import errors
+from attnverify.cache import INSIDE, Watch
 from attnverify.errors import ParameterError, SubjectError
 from attnverify.subjects.faults import SubjectFault, SubjectGone
 from attnverify.subjects.protocol import BrokenMessageError, receive, send
@@ -27,7 +28,6 @@ Array = NDArray[Any]
 
 # Importing a framework from a cold disk takes long, and says nothing about the subject.
 LOADING = 300.0
-INSIDE = "ATTNVERIFY_INSIDE_SUBJECT"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Process:
     ended: dict[str, SubjectGone] = field(default_factory=dict)
     _running: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _late: bool = field(default=False, init=False)
+    _watch: Watch | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         self._start()
@@ -97,7 +98,7 @@ class Process:
 
         Raises ParameterError or SubjectError for what its framework cannot take or do at all.
         """
-        known = self.ended.get(_digest(request, arrays)) if self.ended else None
+        known = self.ended.get(digest(request, arrays)) if self.ended else None
         if known is not None:
             raise known
         if self._running is None:
@@ -105,13 +106,19 @@ class Process:
         try:
             header, found = self._exchange(request, arrays, self.limits.time)
         except SubjectGone as gone:
-            self.ended[_digest(request, arrays)] = gone
+            self.ended[digest(request, arrays)] = gone
             raise
         if "error" in header:
             raise _error(header)
         if "fault" in header:
             raise self._fault(header)
         return header, found
+
+    def stop(self) -> None:
+        """End the process from another thread than the one that waits for its answer."""
+        running = self._running
+        if running is not None:
+            _kill(running)
 
     def close(self) -> None:
         """End the process, with all that it started."""
@@ -120,6 +127,9 @@ class Process:
             return
         _kill(running)
         running.wait()
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         for stream in (running.stdin, running.stdout):
             if stream is not None:
                 try:
@@ -133,6 +143,7 @@ class Process:
                 "a subject's own process would judge again",
                 hint="put the script's calls under `if __name__ == '__main__':`",
             )
+        self._watch = Watch()
         home = str(Path(errors.__file__).parent.parent)
         places = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         self._running = subprocess.Popen(
@@ -217,7 +228,7 @@ class Process:
         return SubjectFault(said, misuse=bool(header.get("misuse")))
 
 
-def _digest(request: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+def digest(request: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
     """One text for equal requests."""
     found = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode())
     for name, array in arrays.items():

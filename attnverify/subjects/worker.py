@@ -24,6 +24,7 @@ from attnverify.subjects import resolved, wrapper
 from attnverify.subjects.answerer import Answer, Pair
 from attnverify.subjects.base import Plan, Subject
 from attnverify.subjects.faults import SubjectFault
+from attnverify.subjects.group import join
 from attnverify.subjects.protocol import joined, parted, receive, send
 
 Array = NDArray[Any]
@@ -61,6 +62,8 @@ class Worker:
     kwargs: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        if self.told.get("group"):
+            join(self.told["group"])
         self.fn = resolved(self.told["subject"], self.told["framework"])
         self.vjp = resolved(self.told["vjp"], "numpy") if self.told["vjp"] else None
         self._kind = wrapper(self.told["framework"])
