@@ -13,17 +13,19 @@ import pytest
 import z3
 
 from attnverify import load
-from attnverify.certify import Rejected, certified, check, steps_of, told
+from attnverify.certify import Rejected, certified, check
 from attnverify.certify.plans import OBLIGATION, blocks, is_plan, obligations
 from attnverify.equations import Recurrence
-from attnverify.lattice import edges
-from attnverify.lattice.build import statement as lattice_statement
 from attnverify.notation import tanh
 from attnverify.provers import induction, normal
-from attnverify.statement import Statement
+from attnverify.statement import Relabel, Statement
+from tests.provers.corpus import rules
 from tests.provers.corpus.recurrences import FALSE, TRUE, apart, network, unchanged
+from tests.provers.judge import refutation
 
-NAMES = {statement.name: statement for statement in TRUE}
+# Positions of an axis as pairs of positions.
+PAIRS = [one for one in rules.PAIRS if not normal.prove(one).proved]
+NAMES = {statement.name: statement for statement in (*TRUE, *PAIRS)}
 # One of each plan, with and without levels that begin with 0, guards, stacks, arrays told free.
 SOME = (
     "a running sum from a start", "a constant decay of a start", "a gate from the end",
@@ -34,7 +36,7 @@ SOME = (
 BENT = (
     "a running sum from a start", "a constant decay of a start",
     "a network from the end, backwards", "a network keeps entries apart",
-    "writes that never meet",
+    "writes that never meet", "softmax over pairs",
 )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def test_a_proof_by_induction_is_followed(name: str, context: z3.Context) -> Non
     assert list(found.needed) == kept
 
 
-@pytest.mark.parametrize("statement", TRUE, ids=lambda one: one.name)
+@pytest.mark.parametrize("statement", [*TRUE, *PAIRS], ids=lambda one: one.name)
 def test_every_proof_by_induction_is_followed(statement: Statement, context: z3.Context) -> None:
     assert follows(statement, certificate(statement.name), context)
 
@@ -174,7 +176,7 @@ def filled(statement: Statement, plan: Sequence[str]) -> tuple[str, ...]:
     return (*plan, *proved([normal.prove(one).lines for one in due]))
 
 
-@pytest.mark.parametrize("statement", FALSE, ids=lambda one: one.name)
+@pytest.mark.parametrize("statement", [*FALSE, *rules.NOT_PAIRS], ids=lambda one: one.name)
 def test_no_plan_of_the_prover_proves_a_false_statement(
     statement: Statement, context: z3.Context
 ) -> None:
@@ -219,6 +221,37 @@ def test_what_a_plan_may_not_say(name: str, old: str, new: str, reason: str) -> 
         check(statement, filled(statement, lines), asking=True)
 
 
+WHOLE, ALONE = NAMES["softmax over pairs"], NAMES["a sum over one"]
+MOVED = (Relabel("keys", ()),)
+
+
+@pytest.mark.parametrize(
+    ("statement", "line", "reason"),
+    [
+        (replace(WHOLE, hypotheses=()), "(pairs keys tile offset)", "no hypothesis gives"),
+        (ALONE, "(pairs keys)", "no hypothesis gives"),
+        (WHOLE, "(pairs keys tile)", "the two that it is made of"),
+        (WHOLE, "(pairs keys tile tile)", "the two that it is made of"),
+        (WHOLE, "(pairs tile keys offset)", "no such axes"),
+        (WHOLE, "(pairs keys tile other)", "no such axes"),
+        (replace(WHOLE, relabels=MOVED), "(pairs keys tile offset)", "relabelled"),
+        (WHOLE, "(pairs keys tile offset)\n(pairs keys tile offset)", "no hypothesis gives"),
+    ],
+)
+def test_an_axis_is_of_pairs_where_its_size_says_so(
+    statement: Statement, line: str, reason: str
+) -> None:
+    with pytest.raises(Rejected, match=reason):
+        obligations(statement, ["(induction pairs)", *line.split("\n")])
+
+
+def test_pairs_in_the_other_order_are_other_positions() -> None:
+    (due,) = obligations(WHOLE, ["(induction pairs)", "(pairs keys offset tile)"])
+    assert not normal.prove(due).proved
+    (due,) = obligations(WHOLE, ["(induction pairs)", "(pairs keys tile offset)"])
+    assert refutation(due, 8) is None
+
+
 def test_steps_along_a_relabelled_axis_are_no_plan() -> None:
     moved = apart("moved", ELMAN, "time", bijection=True)
     with pytest.raises(Rejected, match="the step before a moved position"):
@@ -242,16 +275,6 @@ def test_states_of_other_steps_are_not_read_in_a_step() -> None:
 
 
 # ---- what is not checked apart
-
-
-def test_a_proof_over_pairs_of_positions_says_that_it_is_not_checked() -> None:
-    (edge,) = (one for one in edges(["grouped_query"]) if one.words.endswith("repeat 1"))
-    statement = lattice_statement(edge)
-    proof = induction.prove(statement)
-    assert proof.proved
-    part = told(statement, proof.certificate, induction.steps_of(proof, statement))
-    assert part[-1] == "not checked apart: the proof keeps no steps"
-    assert steps_of(part) is None
 
 
 def test_a_spec_of_the_catalogue_is_followed(context: z3.Context) -> None:

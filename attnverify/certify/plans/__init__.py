@@ -2,7 +2,7 @@
 
 A certificate tells the plan in its first lines, and then proves one statement after the other:
 
-    (induction relabelled | copied | closed | equations)
+    (induction relabelled | copied | closed | equations | pairs)
     (before X B), (earlier X t), ...    names that the plan speaks of, and what it claims of them
     (obligation)                        before the lines of each statement
 
@@ -21,6 +21,7 @@ from attnverify.certify.lines import read, split, text
 from attnverify.certify.plans.by_equation import equations
 from attnverify.certify.plans.closed import closed
 from attnverify.certify.plans.copied import copied
+from attnverify.certify.plans.pairs import over_pairs
 from attnverify.certify.plans.relabelled import relabelled
 from attnverify.certify.plans.told import Told
 from attnverify.errors import AttnverifyError
@@ -29,6 +30,7 @@ from attnverify.statement import Statement
 PLAN, OBLIGATION = "(induction", "(obligation)"
 KINDS: dict[str, Callable[[Statement, Told], tuple[Statement, ...]]] = {
     "relabelled": relabelled, "copied": copied, "closed": closed, "equations": equations,
+    "pairs": lambda statement, _: (statement,),
 }  # fmt: skip
 
 
@@ -57,6 +59,9 @@ def obligations(statement: Statement, lines: Sequence[str]) -> tuple[Statement, 
     told = Told(statement, [split(read(line)) for line in lines[1:]])
     try:
         found = KINDS[kind](statement, told)
+        for _, parts in [row for row in told.rows if row[0] == "pairs"]:
+            found = (*found[:-1], over_pairs(found[-1], parts))
+            told.rows.remove(("pairs", parts))
     except AttnverifyError as fault:
         raise Rejected(f"the plan makes no statement: {fault}") from fault
     if told.left:

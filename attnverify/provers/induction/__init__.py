@@ -77,10 +77,12 @@ def plans(statement: Statement) -> Iterator[Plan]:
 
 def _over_pairs(plan: Plan) -> Iterator[Plan]:
     """The plan with the claim itself over pairs of positions, where hypotheses say of which."""
-    claim = unfolded(plan.obligations[-1])
-    if claim is not None:
+    found = unfolded(plan.obligations[-1])
+    if found is not None:
+        claim, lines = found
         words = "positions of an axis are pairs of positions, as its size is their product"
-        yield Plan((*plan.words, words), (*plan.obligations[:-1], claim))
+        told = (*(plan.told or ("(induction pairs)",)), *lines)
+        yield Plan((*plan.words, words), (*plan.obligations[:-1], claim), told)
 
 
 def proved_by(plan: Plan, limits: Limits = DEFAULT_LIMITS) -> Outcome:

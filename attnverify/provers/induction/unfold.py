@@ -53,6 +53,7 @@ from attnverify.algebra.terms import (
     total,
 )
 from attnverify.equations import Equation, Recurrence
+from attnverify.provers.induction.plan import told
 from attnverify.provers.induction.steps import Names, needed_rows
 from attnverify.spec import Spec
 from attnverify.statement import Hypothesis, Statement, inline
@@ -70,8 +71,10 @@ class NoRuleError(Exception):
     """An expression uses an axis in a way that has no rule here."""
 
 
-def unfolded(statement: Statement) -> Statement | None:
+def unfolded(statement: Statement) -> tuple[Statement, tuple[str, ...]] | None:
     """The statement over pairs in place of axes that are products, or None where there is nothing.
+
+    With it, the lines that tell which axes these are, and what they are made of.
 
     Names are put in place of their definitions, so there must be no recurrence.
     """
@@ -81,10 +84,13 @@ def unfolded(statement: Statement) -> Statement | None:
         fold = _fold(hypothesis)
         if fold is not None:
             try:
-                made = _Unfolding(statement, fold).statement(hypothesis)
+                work = _Unfolding(statement, fold)
+                made = work.statement(hypothesis)
             except NoRuleError:
                 continue
-            return unfolded(made) or made
+            line = told("pairs", fold.axis, *work.parts)
+            rest = unfolded(made)
+            return (made, (line,)) if rest is None else (rest[0], (line, *rest[1]))
     return None
 
 
