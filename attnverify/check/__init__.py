@@ -63,16 +63,15 @@ def check(
 
     `fn(q, k, v)`, or its name `file.py:function`, gets three inputs by position, others and open
     parameters by keyword, under the names that `inputs` maps them to, and `kwargs`. `framework`
-    says whose arrays it takes ("onnx": it is a model). `layout` is an einops pattern such as "b n
-    (h d)"; `outputs` names what it returns, or where each is, None for what is left alone. `sizes`
-    says which it takes ({"heads": [1, 2]}), `types` which inputs have a float type apart,
-    `internal` a narrower type inside, `profile` one of rounding.PROFILES, `empty_rows` what a row
-    without keys gives: "zeros", "nan", "uniform"; `poison` what NaN in masked places does:
-    "isolates", "propagates"; `device` where arrays lie; `packed` which axis lies end to end, by
-    what lengths. Without `backward` no gradient is asked. Other keywords choose the member.
-    `replay` is a witness to judge alone. `isolate` runs it in a process of its own, `time_limit`
-    seconds a call and `memory_limit` MiB: a crash or hang is REFUTED; `ranks` in one each, with
-    shards along n of the layout ({"b": 2}: b).
+    says whose arrays it takes (of "onnx" a model). `layout` is an einops pattern such as "b n (h
+    d)"; `outputs` names what it returns, or where it is. `sizes` says which it takes ({"heads": [1,
+    2]}), `types` which inputs have a float type apart, `internal` a narrower type inside, `profile`
+    one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan", "uniform";
+    `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
+    `packed` which axis lies end to end, by what lengths. Without `backward` no gradient is asked.
+    Other keywords choose the member. `replay` is a witness. `isolate` runs it in a process of its
+    own, `time_limit` seconds a call and `memory_limit` MiB: a crash or hang is REFUTED; `ranks` in
+    one each, with shards along n of the layout.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
