@@ -1,7 +1,7 @@
 """What a proof of a statement can depend on, so that one proof serves all statements that share it.
 
 Specs of one family, and of many families, hold the same equations on the way to what a statement
-reads: that the rows of weights sum to one says nothing of the values, nor of what is computed later.
+reads: that rows of weights sum to one says nothing of the values, nor of what is computed later.
 """
 
 from __future__ import annotations
@@ -45,11 +45,10 @@ def claim(statement: Statement, opaque: Collection[str] = ()) -> Claim:
     told = {row.name: row for row in spec.equations if isinstance(row, Equation)}
     met = _met(statement, {name: row for name, row in told.items() if name not in taken})
     kept = taken & met
+    rows = tuple(row for row in spec.equations if equations_of(row)[0].name in met - taken)
     if any(isinstance(row, Recurrence) for row in spec.equations):
         # What is told of a proof names the states that any equation reads.
-        rows, kept = spec.equations, taken & {e.name for r in spec.equations for e in equations_of(r)}
-    else:
-        rows = tuple(row for row in spec.equations if equations_of(row)[0].name in met - taken)
+        rows, kept = spec.equations, taken & set(spec.heads)
     content = (
         statement.kind,
         statement.left,

@@ -42,6 +42,7 @@ from attnverify.algebra.terms import (
     mul,
     power,
     symbol_index,
+    symbols_of,
     total,
 )
 from attnverify.errors import UnknownPrimitiveError
@@ -146,9 +147,11 @@ def with_scalars_in(predicate: Predicate, table: Mapping[sympy.Symbol, sympy.Exp
 
 def walk(node: Expr) -> Iterator[Expr]:
     """Every node, parents first, without the entries inside predicates."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting.extend(reversed(children(part)))
 
 
 def predicates_of(node: Expr) -> Iterator[Predicate]:
@@ -186,30 +189,44 @@ def predicate_entries(predicate: Predicate) -> Iterator[Entry]:
 
 def free(node: Expr) -> dict[Index, None]:
     """The free indices of an expression, in order of first appearance."""
+    return dict(_free(node))
+
+
+def _free(node: Expr) -> dict[Index, None]:
+    """The same, found once for each node and never changed."""
+    try:
+        return node._free  # noqa: SLF001  kept with the node for this function
+    except AttributeError:
+        found = _found_free(node)
+        object.__setattr__(node, "_free", found)
+        return found
+
+
+def _found_free(node: Expr) -> dict[Index, None]:
     match node:
         case Scalar(value):
-            found = [symbol_index(s) for s in sorted(value.free_symbols, key=str)]
+            found = [symbol_index(s) for s in symbols_of(value)]
             return {index: None for index in found if index is not None}
         case Entry():
             return dict.fromkeys(node.indices)
         case Total(body, over):
-            return {index: None for index in free(body) if index not in over}
+            return {index: None for index in _free(body) if index not in over}
         case Softmax(score, over, where, at):
-            inner = {index: None for index in {**free(score), **free_in(where)} if index != over}
+            inner = {index: None for index in {**_free(score), **free_in(where)} if index != over}
             return {**inner, at: None}
         case Maximum(score, over, where) | Threshold(score, over, where, _):
-            return {index: None for index in {**free(score), **free_in(where)} if index != over}
+            return {index: None for index in {**_free(score), **free_in(where)} if index != over}
         case Indicator(where):
             return free_in(where)
         case _:
-            return {index: None for child in children(node) for index in free(child)}
+            return {index: None for child in children(node) for index in _free(child)}
 
 
 def free_in(predicate: Predicate) -> dict[Index, None]:
     """The free indices of a predicate, in order of first appearance."""
     match predicate:
         case Compare(_, left, right):
-            return {**free(left), **free(right)}
+            return {**_free(left), **_free(right)}
         case Holds(entry):
             return dict.fromkeys(entry.indices)
         case All(parts) | AnyOf(parts):

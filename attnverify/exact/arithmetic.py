@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
+from threading import get_ident
 from typing import Any, TypeAlias
 
 import mpmath
@@ -28,13 +30,13 @@ class HighPrecision:
                 found=repr(digits),
                 due="an integer >= 17, so that every float64 is taken exactly",
             )
-        self.functions = mpmath.mp.clone()
-        self.functions.dps = digits
+        self.functions = _functions(digits, get_ident())
+        self._kind = self.functions.mpf
         self.digits = digits
 
     def number(self, value: Value) -> Value:
         """A Python, NumPy or SymPy number as an mpmath number; floats are exact."""
-        return value if isinstance(value, self.functions.mpf) else self.functions.convert(value)
+        return value if isinstance(value, self._kind) else self.functions.convert(value)
 
     def power(self, base: Value, exponent: Fraction) -> Value:
         """`base ** exponent`, 0 where a negative exponent meets 0."""
@@ -53,6 +55,14 @@ class HighPrecision:
     def pi(self) -> Value:
         """Pi to all digits."""
         return +self.functions.pi
+
+
+@lru_cache(maxsize=64)
+def _functions(digits: int, _thread: int) -> Any:
+    """Mpmath's functions at a number of digits; a thread has its own, for they change inside."""
+    found = mpmath.mp.clone()
+    found.dps = digits
+    return found
 
 
 class Rational:

@@ -56,9 +56,11 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
             return value
         result = np.array(array)
         moving = result[rows[1] :] if rows else result
-        noise = rng.standard_normal(moving.shape, np.float32)
         # In the result's own type: in float64 half of these factors would be 1.
-        moving *= 1 + level * noise.astype(array.dtype)
+        factors = rng.standard_normal(moving.shape, np.float32).astype(array.dtype)
+        factors *= level
+        factors += 1
+        moving *= factors
         return result
 
     return hook
@@ -67,29 +69,11 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
 def work(recipe: Recipe, sizes: Mapping[str, int]) -> int:
     """How many terms are computed for each draw, those of a loop once for every step."""
     sizes = {**sizes, recipe.axes[-1]: 1}
-
-    def counted(ops: tuple[Op, ...]) -> int:
-        return sum(
-            sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
-            if op.loop is not None
-            else prod(sizes[label_axis(x)] for x in dict.fromkeys(_labels(op)))
-            for op in ops
-        )
-
-    return counted(recipe.ops)
+    counts = recipe.terms.items()
+    return sum(count * prod([sizes[axis] for axis in axes]) for axes, count in counts)
 
 
 def steps(recipe: Recipe, sizes: Mapping[str, int]) -> int:
     """How many operations a run takes, those of a loop once for every step."""
-
-    def counted(ops: tuple[Op, ...]) -> int:
-        return sum(
-            1 if op.loop is None else sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
-            for op in ops
-        )
-
-    return counted(recipe.ops)
-
-
-def _labels(op: Op) -> list[str]:
-    return [x for labels in (op.labels, *(o.labels for o in op.operands)) for x in labels]
+    counts = recipe.calls.items()
+    return sum(count * prod([sizes[axis] for axis in axes]) for axes, count in counts)

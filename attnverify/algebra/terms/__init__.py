@@ -45,6 +45,7 @@ from attnverify.algebra.terms.nodes import (
     size_symbol,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 
 __all__ = [
@@ -87,5 +88,6 @@ __all__ = [
     "size_symbol",
     "symbol_axis",
     "symbol_index",
+    "symbols_of",
     "total",
 ]
