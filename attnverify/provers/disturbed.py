@@ -6,6 +6,7 @@ What the outputs move by is the bound under which two computations of them are c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -20,6 +21,8 @@ Array = NDArray[Any]
 
 # Disturbed runs of each draw, beside the one that is compared.
 RUNS = 4
+# Numbers that are drawn at once.
+TOGETHER = 8192
 # A roundoff of float64, under which runs in extended precision are compared.
 UNIT = 2.0**-53
 DTYPE = "longdouble"
@@ -47,7 +50,7 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
     `rows` names the axis of draws of a stacked recipe and how many draws, the first ones, stay as
     they are; what all draws share stays too.
     """
-    rng = np.random.default_rng([seed, 11])
+    noise = _Noise(np.random.default_rng([seed, 11]))
 
     def hook(op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
         array = np.asarray(value)
@@ -57,13 +60,32 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
         result = np.array(array)
         moving = result[rows[1] :] if rows else result
         # In the result's own type: in float64 half of these factors would be 1.
-        factors = rng.standard_normal(moving.shape, np.float32).astype(array.dtype)
+        factors = noise.take(moving.size).astype(array.dtype)
         factors *= level
         factors += 1
-        moving *= factors
+        moving *= factors.reshape(moving.shape)
         return result
 
     return hook
+
+
+@dataclass
+class _Noise:
+    """Numbers that are drawn many at once and taken one after the other, as if drawn so."""
+
+    rng: np.random.Generator
+    drawn: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    taken: int = 0
+
+    def take(self, count: int) -> Array:
+        """The next numbers."""
+        start, end = self.taken, self.taken + count
+        if end > self.drawn.size:
+            more = self.rng.standard_normal(max(TOGETHER, count), np.float32)
+            self.drawn = np.concatenate([self.drawn[start:], more])
+            start, end = 0, count
+        self.taken = end
+        return self.drawn[start:end]
 
 
 def work(recipe: Recipe, sizes: Mapping[str, int]) -> int:
