@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import sympy
 
+from attnverify.algebra.below import children, free, free_in, unknown
 from attnverify.algebra.predicates import (
     TRUE,
     All,
@@ -42,37 +43,10 @@ from attnverify.algebra.terms import (
     mul,
     power,
     symbol_index,
-    symbols_of,
     total,
 )
-from attnverify.errors import UnknownPrimitiveError
 
 Renaming = Mapping[Index, Index]
-
-
-def unknown(node: object, verb: str) -> UnknownPrimitiveError:
-    """The error for a node that a traversal has no rule for."""
-    return UnknownPrimitiveError(
-        f"{verb} has no rule for this node", found=f"{type(node).__name__}: {node!r}"
-    )
-
-
-def children(node: Expr) -> tuple[Expr, ...]:
-    """The expressions directly below a node; predicates are not expressions."""
-    match node:
-        case Scalar() | Entry() | Indicator():
-            return ()
-        case Previous(entry):
-            return (entry,)
-        case Add(parts) | Mul(parts) | Apply(_, parts):
-            return parts
-        case Power(base, _):
-            return (base,)
-        case Total(body, _) | Softmax(body, _, _, _):
-            return (body,)
-        case Maximum(score, _, _) | Threshold(score, _, _, _):
-            return (score,)
-    raise unknown(node, "traversal")
 
 
 def rebuild(
@@ -185,56 +159,6 @@ def predicate_entries(predicate: Predicate) -> Iterator[Entry]:
             yield from predicate_entries(part)
         case _:
             return
-
-
-def free(node: Expr) -> dict[Index, None]:
-    """The free indices of an expression, in order of first appearance."""
-    return dict(_free(node))
-
-
-def _free(node: Expr) -> dict[Index, None]:
-    """The same, found once for each node and never changed."""
-    try:
-        return node._free  # noqa: SLF001  kept with the node for this function
-    except AttributeError:
-        found = _found_free(node)
-        object.__setattr__(node, "_free", found)
-        return found
-
-
-def _found_free(node: Expr) -> dict[Index, None]:
-    match node:
-        case Scalar(value):
-            found = [symbol_index(s) for s in symbols_of(value)]
-            return {index: None for index in found if index is not None}
-        case Entry():
-            return dict.fromkeys(node.indices)
-        case Total(body, over):
-            return {index: None for index in _free(body) if index not in over}
-        case Softmax(score, over, where, at):
-            inner = {index: None for index in {**_free(score), **free_in(where)} if index != over}
-            return {**inner, at: None}
-        case Maximum(score, over, where) | Threshold(score, over, where, _):
-            return {index: None for index in {**_free(score), **free_in(where)} if index != over}
-        case Indicator(where):
-            return free_in(where)
-        case _:
-            return {index: None for child in children(node) for index in _free(child)}
-
-
-def free_in(predicate: Predicate) -> dict[Index, None]:
-    """The free indices of a predicate, in order of first appearance."""
-    match predicate:
-        case Compare(_, left, right):
-            return {**_free(left), **_free(right)}
-        case Holds(entry):
-            return dict.fromkeys(entry.indices)
-        case All(parts) | AnyOf(parts):
-            return {index: None for part in parts for index in free_in(part)}
-        case Not(part):
-            return free_in(part)
-        case _:
-            return {}
 
 
 def fresh(index: Index, taken: Iterable[Index]) -> Index:
@@ -413,3 +337,26 @@ def _delta(part: Predicate) -> tuple[Index, Index] | None:
 def deltas(pairs: Iterable[tuple[Index, Index]]) -> Predicate:
     """The conjunction of [a == b] over pairs of indices."""
     return conjunction(*(Compare("==", as_expr(a), as_expr(b)) for a, b in pairs))
+
+
+__all__ = [
+    "Renaming",
+    "children",
+    "deltas",
+    "entries",
+    "free",
+    "free_in",
+    "fresh",
+    "predicate_entries",
+    "predicates_of",
+    "rebuild",
+    "rebuild_in",
+    "rename",
+    "rename_in",
+    "substitute",
+    "sum_over",
+    "unknown",
+    "walk",
+    "with_scalars",
+    "with_scalars_in",
+]

@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import Any, TypeAlias
 
 import mpmath
+from mpmath.libmp import from_rational
 
 from attnverify.errors import AttnverifyError, UnknownPrimitiveError
 from attnverify.exact.tables import alibi_slope, t5_bucket
@@ -36,7 +37,12 @@ class HighPrecision:
 
     def number(self, value: Value) -> Value:
         """A Python, NumPy or SymPy number as an mpmath number; floats are exact."""
-        return value if isinstance(value, self._kind) else self.functions.convert(value)
+        if isinstance(value, self._kind):
+            return value
+        if type(value) is Fraction:  # as `convert` does, which makes it a fraction of its own first
+            whole, part = value.numerator, value.denominator
+            return self.functions.make_mpf(from_rational(whole, part, self.functions.prec))
+        return self.functions.convert(value)
 
     def power(self, base: Value, exponent: Fraction) -> Value:
         """`base ** exponent`, 0 where a negative exponent meets 0."""

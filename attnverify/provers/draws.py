@@ -204,8 +204,12 @@ def values(parameter: Parameter, largest: int) -> st.SearchStrategy[Value]:
 def shape(entry: Entry, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape of an array in the spec's own axis order, a product axis as one."""
     return tuple(
-        prod(sizes[i.axis.name] for i in (place if isinstance(place, tuple) else (place,)))
-        for place in entry.places
+        [
+            prod([sizes[i.axis.name] for i in place])
+            if isinstance(place, tuple)
+            else sizes[place.axis.name]
+            for place in entry.places
+        ]
     )
 
 

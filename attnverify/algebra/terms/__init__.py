@@ -41,8 +41,10 @@ from attnverify.algebra.terms.nodes import (
     Tensor,
     Threshold,
     Total,
-    index_symbol,
     size_symbol,
+)
+from attnverify.algebra.terms.symbols import (
+    index_symbol,
     symbol_axis,
     symbol_index,
     symbols_of,

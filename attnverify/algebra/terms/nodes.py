@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from typing import NoReturn, TypeAlias, TypeVar
 
 import sympy
@@ -199,10 +198,11 @@ class Tensor:
 class Expr(Operators):
     """An expression over array entries; what is often asked of one is kept with it."""
 
-    __slots__ = ("_free", "_hash")
+    __slots__ = ("_free", "_hash", "_indices")
 
     _free: dict[Index, None]
     _hash: int
+    _indices: tuple[Index, ...]
 
     def __str__(self) -> str:
         from attnverify.algebra.text import expression_text  # noqa: PLC0415  printing stands above
@@ -248,10 +248,12 @@ class Entry(Expr):
     @property
     def indices(self) -> tuple[Index, ...]:
         """All indices in order, product places flattened."""
-        flat: list[Index] = []
-        for place in self.places:
-            flat.extend(place if isinstance(place, tuple) else (place,))
-        return tuple(flat)
+        try:
+            return self._indices
+        except AttributeError:
+            parts = (p if isinstance(p, tuple) else (p,) for p in self.places)
+            object.__setattr__(self, "_indices", tuple(index for part in parts for index in part))
+            return self._indices
 
     def __predicate__(self) -> Predicate:
         if self.tensor.kind != "bool":
@@ -396,25 +398,3 @@ class Parameter(Operators):
 def size_symbol(axis: str) -> sympy.Symbol:
     """The positive integer symbol of an axis's size."""
     return sympy.Symbol(f"n:{axis}", integer=True, positive=True)
-
-
-def index_symbol(index: Index) -> sympy.Symbol:
-    """The symbol of an index's position, from 0 to the size less one."""
-    return sympy.Symbol(f"{index.name}@{index.axis.name}", integer=True, nonnegative=True)
-
-
-def symbol_index(symbol: sympy.Symbol) -> Index | None:
-    """The index whose position a symbol stands for, if it is one."""
-    name, at, axis = symbol.name.partition("@")
-    return Index(name, Axis(axis)) if at else None
-
-
-def symbol_axis(symbol: sympy.Symbol) -> str | None:
-    """The axis whose size a symbol stands for, if it is one."""
-    return symbol.name[2:] if symbol.name.startswith("n:") else None
-
-
-@lru_cache(maxsize=8192)
-def symbols_of(value: sympy.Expr) -> tuple[sympy.Symbol, ...]:
-    """The symbols of a scalar, sorted by name."""
-    return tuple(sorted(value.free_symbols, key=lambda symbol: str(symbol.name)))
