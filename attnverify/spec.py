@@ -21,6 +21,7 @@ from attnverify.algebra.terms import (
     Tensor,
     Total,
     symbol_axis,
+    symbols_of,
 )
 from attnverify.equations import Equation, Recurrence, Statement, equations_of, reads
 from attnverify.errors import SpecError
@@ -112,7 +113,7 @@ class Spec:
                 if isinstance(node, Entry):
                     found += [index.axis for index in node.indices]
                 elif isinstance(node, Scalar):
-                    names = (symbol_axis(s) for s in sorted(node.value.free_symbols, key=str))
+                    names = (symbol_axis(s) for s in symbols_of(node.value))
                     found += [Axis(name) for name in names if name]
                 elif isinstance(node, Total):
                     summed += [index.axis for index in node.over]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from attnverify.algebra.predicates import (
     Holds,
@@ -164,7 +165,7 @@ class Statement:
                         due=", ".join(f"{name} of {axis}" for name, axis in found),
                     )
 
-    @property
+    @cached_property
     def indices(self) -> tuple[Index, ...]:
         """The free indices: the claim holds at each of their positions."""
         found = {**free(self.left), **free(self.right)}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import sympy
 
+from attnverify.algebra.below import children, free, free_in, unknown
 from attnverify.algebra.predicates import (
     TRUE,
     All,
@@ -44,34 +45,8 @@ from attnverify.algebra.terms import (
     symbol_index,
     total,
 )
-from attnverify.errors import UnknownPrimitiveError
 
 Renaming = Mapping[Index, Index]
-
-
-def unknown(node: object, verb: str) -> UnknownPrimitiveError:
-    """The error for a node that a traversal has no rule for."""
-    return UnknownPrimitiveError(
-        f"{verb} has no rule for this node", found=f"{type(node).__name__}: {node!r}"
-    )
-
-
-def children(node: Expr) -> tuple[Expr, ...]:
-    """The expressions directly below a node; predicates are not expressions."""
-    match node:
-        case Scalar() | Entry() | Indicator():
-            return ()
-        case Previous(entry):
-            return (entry,)
-        case Add(parts) | Mul(parts) | Apply(_, parts):
-            return parts
-        case Power(base, _):
-            return (base,)
-        case Total(body, _) | Softmax(body, _, _, _):
-            return (body,)
-        case Maximum(score, _, _) | Threshold(score, _, _, _):
-            return (score,)
-    raise unknown(node, "traversal")
 
 
 def rebuild(
@@ -146,9 +121,11 @@ def with_scalars_in(predicate: Predicate, table: Mapping[sympy.Symbol, sympy.Exp
 
 def walk(node: Expr) -> Iterator[Expr]:
     """Every node, parents first, without the entries inside predicates."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting.extend(reversed(children(part)))
 
 
 def predicates_of(node: Expr) -> Iterator[Predicate]:
@@ -182,42 +159,6 @@ def predicate_entries(predicate: Predicate) -> Iterator[Entry]:
             yield from predicate_entries(part)
         case _:
             return
-
-
-def free(node: Expr) -> dict[Index, None]:
-    """The free indices of an expression, in order of first appearance."""
-    match node:
-        case Scalar(value):
-            found = [symbol_index(s) for s in sorted(value.free_symbols, key=str)]
-            return {index: None for index in found if index is not None}
-        case Entry():
-            return dict.fromkeys(node.indices)
-        case Total(body, over):
-            return {index: None for index in free(body) if index not in over}
-        case Softmax(score, over, where, at):
-            inner = {index: None for index in {**free(score), **free_in(where)} if index != over}
-            return {**inner, at: None}
-        case Maximum(score, over, where) | Threshold(score, over, where, _):
-            return {index: None for index in {**free(score), **free_in(where)} if index != over}
-        case Indicator(where):
-            return free_in(where)
-        case _:
-            return {index: None for child in children(node) for index in free(child)}
-
-
-def free_in(predicate: Predicate) -> dict[Index, None]:
-    """The free indices of a predicate, in order of first appearance."""
-    match predicate:
-        case Compare(_, left, right):
-            return {**free(left), **free(right)}
-        case Holds(entry):
-            return dict.fromkeys(entry.indices)
-        case All(parts) | AnyOf(parts):
-            return {index: None for part in parts for index in free_in(part)}
-        case Not(part):
-            return free_in(part)
-        case _:
-            return {}
 
 
 def fresh(index: Index, taken: Iterable[Index]) -> Index:
@@ -396,3 +337,26 @@ def _delta(part: Predicate) -> tuple[Index, Index] | None:
 def deltas(pairs: Iterable[tuple[Index, Index]]) -> Predicate:
     """The conjunction of [a == b] over pairs of indices."""
     return conjunction(*(Compare("==", as_expr(a), as_expr(b)) for a, b in pairs))
+
+
+__all__ = [
+    "Renaming",
+    "children",
+    "deltas",
+    "entries",
+    "free",
+    "free_in",
+    "fresh",
+    "predicate_entries",
+    "predicates_of",
+    "rebuild",
+    "rebuild_in",
+    "rename",
+    "rename_in",
+    "substitute",
+    "sum_over",
+    "unknown",
+    "walk",
+    "with_scalars",
+    "with_scalars_in",
+]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache, partial
 from itertools import pairwise
 
 from attnverify.certify.check import Checked, check, paired
 from attnverify.certify.errors import Rejected
+from attnverify.certify.lines import read, split, text
 from attnverify.certify.plans import OBLIGATION, blocks, is_plan
+from attnverify.content import Claim, claim
 from attnverify.statement import Statement
 
 # How the part of a verdict's certificate begins that one statement has, and one that has no steps.
@@ -41,6 +44,13 @@ def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
         due = paired(statement, plan, proofs)
         rest = [line for one, proof in due for line in (OBLIGATION, *certified(one, proof))]
         return (*plan, *rest)
+    return _followed(claim(statement, _taken(lines)), tuple(lines))
+
+
+@lru_cache(maxsize=2048)
+def _followed(claimed: Claim, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The certificate of a proof without a plan; what was followed once is known."""
+    statement = claimed.statement
     try:
         return _lean(statement, lines)
     except Rejected:
@@ -51,15 +61,22 @@ def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
         return _lean(statement, bare)
 
 
+def _taken(lines: Sequence[str]) -> frozenset[str]:
+    """The names that a proof takes as any arrays."""
+    told = [split(read(line)) for line in lines if line.startswith("(opaque ")]
+    return frozenset(text(name) for _, names in told for name in names)
+
+
 def _lean(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
     """The lines that are needed of a proof without a plan, and z3's questions."""
-    given, found = tuple(lines), check(statement, lines, asking=True)
+    checked = partial(check, statement, asking=True, known={})
+    given, found = tuple(lines), checked(lines)
     for line in found.perhaps:
         rest = tuple(other for other in found.needed if other != line)
         with suppress(Rejected):
-            given, found = rest, check(statement, rest, asking=True)
+            given, found = rest, checked(rest)
     while _steps(found.needed) != _steps(given):  # what only a line that goes needed goes too
-        given, found = found.needed, check(statement, found.needed, asking=True)
+        given, found = found.needed, checked(found.needed)
     return (*found.needed, *found.questions)
 
 

@@ -63,19 +63,25 @@ class Checked:
 
 
 def check(
-    statement: Statement, lines: Sequence[str], *, asking: bool = False, context: Any = None
+    statement: Statement,
+    lines: Sequence[str],
+    *,
+    asking: bool = False,
+    context: Any = None,
+    known: dict[str, bool] | None = None,
 ) -> Checked:
     """Check that a certificate proves a statement, for all sizes; Rejected where it does not.
 
     z3 is asked the questions that the certificate keeps and no others; `asking` asks whatever is
     needed, to find out which they are. `context` is a state of z3's to ask in; a new one, unless
-    told.
+    told. `known` has what z3 has answered, and gets what it answers.
     """
     if is_plan(lines):
         return _check_plan(statement, lines, asking=asking, context=context)
     kept = frozenset(line for line in lines if line.startswith(QUESTION))
     steps = [line for line in lines if not line.startswith(QUESTION)]
-    asker = Asker(None if asking else kept, context=context)
+    known = {} if known is None else known
+    asker = Asker(None if asking else kept, context=context, known=known)
     try:
         found = _Check(statement, steps, asker).run()
     except RecursionError:

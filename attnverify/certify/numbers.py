@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import sympy
 
-from attnverify.algebra.terms import symbol_axis, symbol_index
+from attnverify.algebra.terms import symbol_axis, symbol_index, symbols_of
 from attnverify.certify.equal import integral
 from attnverify.certify.errors import Rejected
 from attnverify.certify.formulas import Form, Key, Var, form, plus, position, times
@@ -57,7 +57,7 @@ def _unknown(k: Kernel, value: sympy.Expr, names: Mapping[sympy.Symbol, Form]) -
     """
     slots: dict[sympy.Symbol, sympy.Symbol] = {}
     args: list[Var] = []
-    for symbol in sorted(value.free_symbols, key=str):
+    for symbol in symbols_of(value):
         if symbol in names:
             ((_, mark, var), _) = names[symbol].terms[0]
             slots[symbol] = sympy.Symbol(f"#{len(args)}{mark}", integer=True)

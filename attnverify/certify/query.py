@@ -265,13 +265,15 @@ class Asker:
     """Asks z3 the questions that steps need.
 
     With `kept` None it asks whatever is needed, and remembers what z3 answered unsat to; else it
-    asks only what the certificate keeps, and what is not kept is not known.
+    asks only what the certificate keeps, and what is not kept is not known. `known` has what z3
+    has answered already, whether or not it was asked here.
     """
 
     kept: frozenset[str] | None = None
     answers: dict[str, bool] = field(default_factory=dict)
     missing: int = 0
     context: Any = None
+    known: dict[str, bool] = field(default_factory=dict)
 
     def impossible(self, texts: Iterable[str]) -> bool:
         """Whether z3 answers unsat to a question, in one of the ways in which it can be put."""
@@ -281,9 +283,10 @@ class Asker:
         if self.kept is not None and text not in self.kept:
             self.missing += 1
             return False
-        if text not in self.answers:
+        if text not in self.known:
             self.context = self.context or z3.Context()
-            self.answers[text] = unsatisfiable(text, self.context)
+            self.known[text] = unsatisfiable(text, self.context)
+        self.answers[text] = self.known[text]
         return self.answers[text]
 
     @property

@@ -7,8 +7,10 @@ Since every operation says which labels it has, blocking over an axis is a rewri
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import sympy
@@ -71,8 +73,35 @@ class Recipe:
     parameters: tuple[str, ...]
     axes: tuple[str, ...]
 
+    @cached_property
+    def calls(self) -> Counter[tuple[str, ...]]:
+        """How often operations run: for axes, how many of them run at each of their positions."""
+        return Counter(along for along, _ in _runs(self.ops))
+
+    @cached_property
+    def terms(self) -> Counter[tuple[str, ...]]:
+        """How many terms are computed: for axes, how many operations have one at each position."""
+        return Counter(
+            (*along, *sorted(label_axis(x) for x in dict.fromkeys(op_labels(op))))
+            for along, op in _runs(self.ops)
+        )
+
     def __str__(self) -> str:
         return "\n".join(op_text(op) for op in self.ops)
+
+
+def _runs(ops: tuple[Op, ...], along: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Op]]:
+    """Every operation that is no loop, with the axes of the loops around it."""
+    for op in ops:
+        if op.loop is None:
+            yield along, op
+        else:
+            yield from _runs(op.loop.ops, (*along, label_axis(op.loop.along)))
+
+
+def op_labels(op: Op) -> list[Label]:
+    """The labels of an operation and of its operands."""
+    return [x for labels in (op.labels, *(o.labels for o in op.operands)) for x in labels]
 
 
 def op_text(op: Op) -> str:

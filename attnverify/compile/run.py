@@ -16,7 +16,7 @@ import numpy as np
 import opt_einsum
 import sympy
 
-from attnverify.algebra.terms import symbol_axis
+from attnverify.algebra.terms import symbol_axis, symbols_of
 from attnverify.algebra.text import scalar_text
 from attnverify.compile import special, tables, thresholds
 from attnverify.compile.recipe import Label, Labels, Loop, Op, Operand, Recipe, label_axis
@@ -174,7 +174,7 @@ def scalar_value(
 ) -> Any:
     """A scalar of sizes and parameters as a number of the working precision or an integer."""
     known: list[tuple[sympy.Symbol, bool, int | float]] = []
-    for symbol in value.free_symbols:
+    for symbol in symbols_of(value):
         axis = symbol_axis(symbol)
         number = sizes[axis] if axis is not None else parameters[str(symbol)]
         whole = isinstance(number, int)
@@ -295,8 +295,13 @@ RULES: dict[str, Callable[[Machine, Op], Array]] = {
 
 def formula(op: Op) -> str:
     """The einsum formula of a contraction."""
+    return _formula(tuple([operand.labels for operand in op.operands]), op.labels)
+
+
+@lru_cache(maxsize=4096)
+def _formula(operands: tuple[Labels, ...], result: Labels) -> str:
     letters: dict[Label, str] = {}
-    for x in (x for operand in op.operands for x in operand.labels):
+    for x in (x for labels in operands for x in labels):
         letters.setdefault(x, opt_einsum.get_symbol(len(letters)))
-    terms = ["".join(letters[x] for x in operand.labels) for operand in op.operands]
-    return f"{','.join(terms)}->{''.join(letters[x] for x in op.labels)}"
+    terms = ["".join(letters[x] for x in labels) for labels in operands]
+    return f"{','.join(terms)}->{''.join(letters[x] for x in result)}"

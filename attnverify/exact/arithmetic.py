@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
+from threading import get_ident
 from typing import Any, TypeAlias
 
 import mpmath
+from mpmath.libmp import from_rational
 
 from attnverify.errors import AttnverifyError, UnknownPrimitiveError
 from attnverify.exact.tables import alibi_slope, t5_bucket
@@ -28,13 +31,18 @@ class HighPrecision:
                 found=repr(digits),
                 due="an integer >= 17, so that every float64 is taken exactly",
             )
-        self.functions = mpmath.mp.clone()
-        self.functions.dps = digits
+        self.functions = _functions(digits, get_ident())
+        self._kind = self.functions.mpf
         self.digits = digits
 
     def number(self, value: Value) -> Value:
         """A Python, NumPy or SymPy number as an mpmath number; floats are exact."""
-        return value if isinstance(value, self.functions.mpf) else self.functions.convert(value)
+        if isinstance(value, self._kind):
+            return value
+        if type(value) is Fraction:  # as `convert` does, which makes it a fraction of its own first
+            whole, part = value.numerator, value.denominator
+            return self.functions.make_mpf(from_rational(whole, part, self.functions.prec))
+        return self.functions.convert(value)
 
     def power(self, base: Value, exponent: Fraction) -> Value:
         """`base ** exponent`, 0 where a negative exponent meets 0."""
@@ -53,6 +61,14 @@ class HighPrecision:
     def pi(self) -> Value:
         """Pi to all digits."""
         return +self.functions.pi
+
+
+@lru_cache(maxsize=64)
+def _functions(digits: int, _thread: int) -> Any:
+    """Mpmath's functions at a number of digits; a thread has its own, for they change inside."""
+    found = mpmath.mp.clone()
+    found.dps = digits
+    return found
 
 
 class Rational:

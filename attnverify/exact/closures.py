@@ -11,6 +11,8 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
+import sympy
+
 from attnverify.algebra.predicates import All, AnyOf, Compare, Holds, Not, Predicate, Truth
 from attnverify.algebra.terms import (
     Add,
@@ -59,8 +61,7 @@ class Closures:
         """The closure of an expression; UnknownPrimitiveError for a node without a rule."""
         match expr:
             case Scalar(value):
-                scalar, number = self.scalars.compiled(value), self.arithmetic.number
-                return lambda: number(scalar())
+                return self._scalar(value)
             case Entry():
                 return self._entry(expr)
             case Previous(entry):
@@ -133,9 +134,19 @@ class Closures:
         for index in reversed(entry.indices):
             steps.append((self.places.read(index), stride))
             stride *= self.places.length(index)
-        return lambda: sum([positions[slot] * stride for slot, stride in steps])
+        return _offset(positions, steps)
 
     # ---- One rule per node
+
+    def _scalar(self, value: sympy.Expr) -> Thunk:
+        """What stands at no position is made a number once."""
+        number = self.arithmetic.number
+        with self.places.reading() as used:
+            scalar = self.scalars.compiled(value)
+        if used:
+            return lambda: number(scalar())
+        fixed = number(scalar())
+        return lambda: fixed
 
     def _entry(self, entry: Entry) -> Thunk:
         offset = self.offset(entry)
@@ -189,6 +200,9 @@ class Closures:
         slots = [self.places.slot(index) for index in over]
         ranges = [range(self.places.length(index)) for index in over]
         positions = self.places.positions
+
+        if len(slots) == 1:
+            return _sum_along(positions, slots[0], ranges[0], inner)
 
         def run() -> Value:
             saved = [positions[slot] for slot in slots]
@@ -282,6 +296,37 @@ class Closures:
         return (
             self.scalars.compiled(expr.value) if isinstance(expr, Scalar) else self.expression(expr)
         )
+
+
+def _offset(positions: list[int], steps: list[tuple[int, int]]) -> Callable[[], int]:
+    """The closure of the sum of positions times strides, written out where they are few."""
+    match steps:
+        case [(a, one)]:
+            return lambda: positions[a] * one
+        case [(a, one), (b, two)]:
+            return lambda: positions[a] * one + positions[b] * two
+        case [(a, one), (b, two), (c, three)]:
+            return lambda: positions[a] * one + positions[b] * two + positions[c] * three
+        case [(a, one), (b, two), (c, three), (d, four)]:
+            return lambda: (
+                positions[a] * one + positions[b] * two + positions[c] * three + positions[d] * four
+            )
+    return lambda: sum([positions[slot] * stride for slot, stride in steps])
+
+
+def _sum_along(positions: list[int], slot: int, places: range, inner: Thunk) -> Thunk:
+    """The closure of a sum over one index."""
+
+    def run() -> Value:
+        saved = positions[slot]
+        result: Value = 0
+        for place in places:
+            positions[slot] = place
+            result = result + inner()
+        positions[slot] = saved
+        return result
+
+    return run
 
 
 def _sum(terms: list[Thunk]) -> Thunk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any
 
@@ -46,12 +47,18 @@ def as_array(name: str, values: object, spec: str = "") -> Array:
     return found.astype(np.float64).astype(object)
 
 
+# What most numbers are: asking of what kind a type is takes a while.
+_KINDS: dict[type, str] = {bool: "bool", int: "int", float: "real", Fraction: "real"}
+
+
 def kind_of(value: object) -> str:
     """The kind of one number: bool, int or real; the type's name for anything else.
 
     >>> kind_of(True), kind_of(3), kind_of(0.5), kind_of("1")
     ('bool', 'int', 'real', 'str')
     """
+    if (known := _KINDS.get(type(value))) is not None:
+        return known
     if isinstance(value, bool | np.bool_):
         return "bool"
     if isinstance(value, Integral):

@@ -41,6 +41,7 @@ from attnverify.algebra.terms import (
     Total,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 from attnverify.equations import Recurrence
 from attnverify.errors import ParameterError, ShapeError
@@ -175,7 +176,7 @@ class Reader:
         sized = difference.xreplace(
             {s: sympy.Integer(self._size(s)) for s in difference.free_symbols if symbol_axis(s)}
         )
-        found = (symbol_index(s) for s in sorted(sized.free_symbols, key=str))
+        found = (symbol_index(s) for s in symbols_of(sized))
         indices = [index for index in found if index is not None]
         open_names = [str(s) for s in sized.free_symbols if symbol_index(s) is None]
         if open_names:

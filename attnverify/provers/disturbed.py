@@ -6,6 +6,7 @@ What the outputs move by is the bound under which two computations of them are c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -20,6 +21,8 @@ Array = NDArray[Any]
 
 # Disturbed runs of each draw, beside the one that is compared.
 RUNS = 4
+# Numbers that are drawn at once.
+TOGETHER = 8192
 # A roundoff of float64, under which runs in extended precision are compared.
 UNIT = 2.0**-53
 DTYPE = "longdouble"
@@ -47,7 +50,7 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
     `rows` names the axis of draws of a stacked recipe and how many draws, the first ones, stay as
     they are; what all draws share stays too.
     """
-    rng = np.random.default_rng([seed, 11])
+    noise = _Noise(np.random.default_rng([seed, 11]))
 
     def hook(op: Op, value: Any, _operands: tuple[Any, ...]) -> Any:
         array = np.asarray(value)
@@ -56,40 +59,43 @@ def disturb(level: float, seed: int, rows: tuple[str, int] | None = None) -> Hoo
             return value
         result = np.array(array)
         moving = result[rows[1] :] if rows else result
-        noise = rng.standard_normal(moving.shape, np.float32)
         # In the result's own type: in float64 half of these factors would be 1.
-        moving *= 1 + level * noise.astype(array.dtype)
+        factors = noise.take(moving.size).astype(array.dtype)
+        factors *= level
+        factors += 1
+        moving *= factors.reshape(moving.shape)
         return result
 
     return hook
 
 
+@dataclass
+class _Noise:
+    """Numbers that are drawn many at once and taken one after the other, as if drawn so."""
+
+    rng: np.random.Generator
+    drawn: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    taken: int = 0
+
+    def take(self, count: int) -> Array:
+        """The next numbers."""
+        start, end = self.taken, self.taken + count
+        if end > self.drawn.size:
+            more = self.rng.standard_normal(max(TOGETHER, count), np.float32)
+            self.drawn = np.concatenate([self.drawn[start:], more])
+            start, end = 0, count
+        self.taken = end
+        return self.drawn[start:end]
+
+
 def work(recipe: Recipe, sizes: Mapping[str, int]) -> int:
     """How many terms are computed for each draw, those of a loop once for every step."""
     sizes = {**sizes, recipe.axes[-1]: 1}
-
-    def counted(ops: tuple[Op, ...]) -> int:
-        return sum(
-            sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
-            if op.loop is not None
-            else prod(sizes[label_axis(x)] for x in dict.fromkeys(_labels(op)))
-            for op in ops
-        )
-
-    return counted(recipe.ops)
+    counts = recipe.terms.items()
+    return sum(count * prod([sizes[axis] for axis in axes]) for axes, count in counts)
 
 
 def steps(recipe: Recipe, sizes: Mapping[str, int]) -> int:
     """How many operations a run takes, those of a loop once for every step."""
-
-    def counted(ops: tuple[Op, ...]) -> int:
-        return sum(
-            1 if op.loop is None else sizes[label_axis(op.loop.along)] * counted(op.loop.ops)
-            for op in ops
-        )
-
-    return counted(recipe.ops)
-
-
-def _labels(op: Op) -> list[str]:
-    return [x for labels in (op.labels, *(o.labels for o in op.operands)) for x in labels]
+    counts = recipe.calls.items()
+    return sum(count * prod([sizes[axis] for axis in axes]) for axes, count in counts)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import floor, prod
 from typing import Any
 
@@ -30,6 +30,7 @@ from attnverify.algebra.terms import (
     Scalar,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 from attnverify.inputs.sizes import FEW
 from attnverify.spec import Spec
@@ -203,8 +204,12 @@ def values(parameter: Parameter, largest: int) -> st.SearchStrategy[Value]:
 def shape(entry: Entry, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape of an array in the spec's own axis order, a product axis as one."""
     return tuple(
-        prod(sizes[i.axis.name] for i in (place if isinstance(place, tuple) else (place,)))
-        for place in entry.places
+        [
+            prod([sizes[i.axis.name] for i in place])
+            if isinstance(place, tuple)
+            else sizes[place.axis.name]
+            for place in entry.places
+        ]
     )
 
 
@@ -241,28 +246,15 @@ class Drawer:
 
     def array(self, entry: Entry, case: Case) -> Array:
         """The array of an input, which follows from its name, its shape and the case alone."""
-        name = entry.tensor.name
-        rng = np.random.default_rng([case.seed, zlib.crc32(name.encode())])
+        kind, meaning = entry.tensor.kind, Meaning()
+        if kind == "int":
+            meaning = self.meaning(entry.tensor.name)
+        length = None if meaning.axis is None else case.sizes[meaning.axis]
+        places = None if length is None else (length, meaning.position)
+        style = case.style if kind == "real" else ""
         size = shape(entry, case.sizes)
-        if entry.tensor.kind == "bool":
-            # Some rows see nothing and some see everything.
-            return np.asarray(rng.random(size) < rng.choice([0.15, 0.6, 0.95]))
-        if entry.tensor.kind == "int":
-            return self._integers(name, rng, size, case.sizes)
-        return np.asarray(_real(rng, size, case.style))
-
-    def _integers(
-        self, name: str, rng: Rng, size: tuple[int, ...], sizes: Mapping[str, int]
-    ) -> Array:
-        meaning = self.meaning(name)
-        if meaning.axis is None:
-            ids = rng.integers(0, SEGMENTS, size)
-            return np.sort(ids, axis=-1) if size else np.asarray(ids)
-        length = sizes[meaning.axis]
-        # A position is from 0 to the size less one, a length up to the size; a few lie outside.
-        inside = rng.integers(0, length if meaning.position else length + 1, size)
-        outside = rng.choice([-1, length] if meaning.position else [length, length + 1], size)
-        return np.where(rng.random(size) < 0.1, outside, inside)
+        seeds = (case.seed, zlib.crc32(entry.tensor.name.encode()))
+        return _drawn(seeds, kind, size, style, places).copy()
 
     @cached_property
     def _meanings(self) -> dict[str, Meaning]:
@@ -279,12 +271,40 @@ class Drawer:
         return found
 
 
+@lru_cache(maxsize=4096)
+def _drawn(
+    seeds: tuple[int, int],
+    kind: str,
+    size: tuple[int, ...],
+    style: str,
+    places: tuple[int, bool] | None,
+) -> Array:
+    """The entries that a case gives an input; many specs and checks read the same ones."""
+    rng = np.random.default_rng(seeds)
+    if kind == "bool":
+        # Some rows see nothing and some see everything.
+        return np.asarray(rng.random(size) < rng.choice([0.15, 0.6, 0.95]))
+    return _integers(rng, size, places) if kind == "int" else np.asarray(_real(rng, size, style))
+
+
+def _integers(rng: Rng, size: tuple[int, ...], places: tuple[int, bool] | None) -> Array:
+    """Ids, or places or numbers of places of an axis, `places` its length and whether places."""
+    if places is None:
+        ids = rng.integers(0, SEGMENTS, size)
+        return np.sort(ids, axis=-1) if size else np.asarray(ids)
+    length, position = places
+    # A position is from 0 to the size less one, a length up to the size; a few lie outside.
+    inside = rng.integers(0, length if position else length + 1, size)
+    outside = rng.choice([-1, length] if position else [length, length + 1], size)
+    return np.where(rng.random(size) < 0.1, outside, inside)
+
+
 def _axes(side: Expr) -> list[str]:
     """The axes whose positions or sizes a side of a comparison mentions."""
     found = []
     for node in walk(side):
         if isinstance(node, Scalar):
-            for symbol in sorted(node.value.free_symbols, key=str):
+            for symbol in symbols_of(node.value):
                 index = symbol_index(symbol)
                 axis = index.axis.name if index is not None else symbol_axis(symbol)
                 found += [axis] if axis is not None else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -211,8 +211,16 @@ def moved(array: Array, entry: Entry, relabel: Relabel, case: Case) -> Array:
 
 def mapping(relabel: Relabel, case: Case) -> Array:
     """The map of a case; for seed 0 the plainest one: the reversal, or all to one."""
-    size = case.sizes[relabel.axis]
-    if case.seed == 0:
-        return np.arange(size)[::-1] if relabel.bijection else np.zeros(size, int)
-    rng = np.random.default_rng([case.seed, 7])
-    return np.asarray(rng.permutation(size) if relabel.bijection else rng.integers(0, size, size))
+    return _mapping(case.seed, case.sizes[relabel.axis], bijection=relabel.bijection)
+
+
+@lru_cache(maxsize=4096)
+def _mapping(seed: int, size: int, *, bijection: bool) -> Array:
+    """The map of a seed, which is read and never written."""
+    if seed == 0:
+        found = np.arange(size)[::-1] if bijection else np.zeros(size, int)
+    else:
+        rng = np.random.default_rng([seed, 7])
+        found = np.asarray(rng.permutation(size) if bijection else rng.integers(0, size, size))
+    found.flags.writeable = False
+    return found

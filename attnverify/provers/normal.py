@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from attnverify.algebra.normal.bounds import decayed, lowered
 from attnverify.algebra.normal.build import Builder
@@ -19,6 +20,7 @@ from attnverify.algebra.normal.support import exists, never_negative
 from attnverify.algebra.normal.trace import certificate_lines
 from attnverify.algebra.rewrite import entries, predicate_entries
 from attnverify.algebra.terms import Entry, Expr, Index
+from attnverify.content import Claim, claim
 from attnverify.equations import Recurrence, equations_of
 from attnverify.provers.outcome import Outcome
 from attnverify.spec import Spec
@@ -64,8 +66,13 @@ def prove(statement: Statement, limits: Limits = DEFAULT_LIMITS) -> Outcome:
 
 
 def attempt(statement: Statement, opaque: frozenset[str], limits: Limits) -> Outcome:
-    """A proof with some of the spec's names taken as any arrays."""
-    proof = _Proof(statement, opaque, limits)
+    """A proof with some of the spec's names taken as any arrays; what was proved once is known."""
+    return _attempted(claim(statement, opaque), limits)
+
+
+@lru_cache(maxsize=4096)
+def _attempted(claimed: Claim, limits: Limits) -> Outcome:
+    proof = _Proof(claimed.statement, claimed.opaque, limits)
     try:
         return proof.outcome()
     except GaveUp as reason:

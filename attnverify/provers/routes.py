@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -263,8 +264,12 @@ def _each_draw(value: Array) -> Array:
     return np.asarray(np.sum(value, axis=tuple(range(1, value.ndim))))
 
 
+@lru_cache(maxsize=4096)
 def _direction(size: tuple[int, ...], seed: int) -> Array:
-    return np.random.default_rng([seed, 23]).standard_normal(size)
+    """The direction of a seed, which is read and never written."""
+    found = np.random.default_rng([seed, 23]).standard_normal(size)
+    found.flags.writeable = False
+    return found
 
 
 def _bounded(compared: Compared, count: int) -> Array:

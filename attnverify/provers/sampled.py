@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from attnverify.algebra.terms import Entry, Tensor
 from attnverify.compare import within
 from attnverify.equations import Equation
 from attnverify.exact import evaluate
-from attnverify.provers.draws import Case, Group, Plan, plan
+from attnverify.provers.draws import Case, Drawer, Group, Plan, plan
 from attnverify.provers.joint import Joint, drawer_of, given, joints, mapping, moved
 from attnverify.provers.shrink import shrunk
 from attnverify.spec import Spec
@@ -57,13 +57,19 @@ class Trial:
         needed = prune([*statement.spec.equations, *rows], tuple(sides))
         return statement.spec.replace(equations=needed, outputs=tuple(sides))
 
+    @cached_property
+    def drawer(self) -> Drawer:
+        """What draws the inputs."""
+        return drawer_of(self.statement)
+
     def arrays(self, case: Case) -> dict[str, Array]:
         """The inputs of a case, the same that the joint computation has for it."""
-        return drawer_of(self.statement).arrays(case)
+        return self.drawer.arrays(case)
 
 
+@lru_cache(maxsize=64)
 def trial(statement: Statement) -> Trial:
-    """The computation of a statement's two sides."""
+    """The computation of a statement's two sides; what was asked for lately is known."""
     return Trial(statement)
 
 
@@ -117,7 +123,7 @@ class _Tally:
         # What fails beyond its bound is asked about first: a draw without one may say nothing.
         suspects = [*sorted(self.failing, key=_whole), *sorted(self.unbounded, key=_whole)]
         for case in suspects[:CONFIRMED]:
-            seen = confirm(Trial(statement), _within(statement, case))
+            seen = confirm(trial(statement), _within(statement, case))
             if seen.status is Status.REFUTED:
                 return _smallest(statement, _within(statement, case), seen)
             self.met += 1
@@ -207,7 +213,7 @@ def _gap(statement: Statement, left: Array, right: Array) -> Array:
 def _smallest(statement: Statement, case: Case, verdict: Verdict) -> Verdict:
     """The verdict at the smallest case found."""
     (joint,) = joints([statement])
-    computed = Trial(statement)
+    computed = trial(statement)
 
     def fails(group: Group) -> tuple[Case, Verdict] | None:
         cases = group.cases(joint.spec)
@@ -223,7 +229,7 @@ def _smallest(statement: Statement, case: Case, verdict: Verdict) -> Verdict:
 
 def _within(statement: Statement, case: Case) -> Case:
     """The case with the sizes and parameters of the statement's own computation alone."""
-    spec = Trial(statement).spec
+    spec = trial(statement).spec
     sizes = {axis.name: case.sizes[axis.name] for axis in spec.axes}
     parameters = {p.name: case.parameters[p.name] for p in spec.parameters}
     return Case(sizes, parameters, case.style, case.seed)

@@ -29,6 +29,7 @@ from attnverify.algebra.terms import (
     size_symbol,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 from attnverify.equations import Equation, Recurrence, Statement, equations_of, reads
 from attnverify.errors import ParameterError, SpecError
@@ -74,7 +75,7 @@ def every_index(node: object) -> Iterable[Index]:
     if isinstance(node, Index):
         yield node
     elif isinstance(node, sympy.Expr):
-        found = (symbol_index(s) for s in sorted(node.free_symbols, key=str))
+        found = (symbol_index(s) for s in symbols_of(node))
         yield from (index for index in found if index is not None)
     elif isinstance(node, tuple):
         for part in node:

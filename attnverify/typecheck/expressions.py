@@ -24,6 +24,7 @@ from attnverify.algebra.terms import (
     Total,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 from attnverify.equations import place_axis
 from attnverify.errors import SpecError, UnknownPrimitiveError
@@ -63,7 +64,7 @@ def check_expression(scope: Scope, expr: Expr) -> None:
     """Every name in an expression is bound, and every axis agrees."""
     match expr:
         case Scalar(value):
-            _check_scalar(scope, value.free_symbols)
+            _check_scalar(scope, symbols_of(value))
             _check_whole_parts(scope, value)
             return
         case Entry():
@@ -130,8 +131,8 @@ def _children(scope: Scope, expr: Expr) -> Iterator[Expr]:
         raise scope.error("an unknown node stands in the equation", found=repr(expr)) from error
 
 
-def _check_scalar(scope: Scope, symbols: frozenset[object]) -> None:
-    for symbol in sorted(symbols, key=str):
+def _check_scalar(scope: Scope, symbols: tuple[sympy.Symbol, ...]) -> None:
+    for symbol in symbols:
         known = symbol_axis(symbol) or symbol_index(symbol)
         if known is None and str(symbol) not in scope.parameters:
             raise scope.error(

@@ -10,7 +10,7 @@ from attnverify.algebra.normal.core import Atom, Context, GaveUp, Poly
 from attnverify.algebra.normal.forms import Key, Lin, Var, divided, integral, lin, times, variable
 from attnverify.algebra.normal.inverse import powered
 from attnverify.algebra.normal.poly import add, constant, multiply, scaled, single
-from attnverify.algebra.terms import symbol_axis, symbol_index
+from attnverify.algebra.terms import symbol_axis, symbol_index, symbols_of
 
 
 def polynomial(ctx: Context, form: Lin) -> Poly:
@@ -120,7 +120,7 @@ def _opaque(ctx: Context, value: sympy.Expr, names: dict[sympy.Symbol, Lin]) -> 
     """A whole number of which only this is known: equal arguments give equal values."""
     slots: dict[sympy.Symbol, sympy.Symbol] = {}
     args: list[Var] = []
-    for symbol in sorted(value.free_symbols, key=str):
+    for symbol in symbols_of(value):
         if symbol in names:
             ((_, mark, var), _) = names[symbol].terms[0]
             slots[symbol] = sympy.Symbol(f"#{len(args)}{mark}", integer=True)

@@ -41,10 +41,13 @@ from attnverify.algebra.terms.nodes import (
     Tensor,
     Threshold,
     Total,
-    index_symbol,
     size_symbol,
+)
+from attnverify.algebra.terms.symbols import (
+    index_symbol,
     symbol_axis,
     symbol_index,
+    symbols_of,
 )
 
 __all__ = [
@@ -87,5 +90,6 @@ __all__ = [
     "size_symbol",
     "symbol_axis",
     "symbol_index",
+    "symbols_of",
     "total",
 ]

@@ -23,9 +23,9 @@ from attnverify.algebra.terms.nodes import (
     Power,
     Scalar,
     Total,
-    index_symbol,
     size_symbol,
 )
+from attnverify.algebra.terms.symbols import index_symbol
 from attnverify.errors import SpecError
 
 Number: TypeAlias = "int | float | Fraction"

@@ -6,9 +6,10 @@ axis sizes, parameters, positions of indices) is one `Scalar`, whose arithmetic 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar
 
 import sympy
 
@@ -195,9 +196,13 @@ class Tensor:
 
 
 class Expr(Operators):
-    """An expression over array entries."""
+    """An expression over array entries; what is often asked of one is kept with it."""
 
-    __slots__ = ()
+    __slots__ = ("_free", "_hash", "_indices")
+
+    _free: dict[Index, None]
+    _hash: int
+    _indices: tuple[Index, ...]
 
     def __str__(self) -> str:
         from attnverify.algebra.text import expression_text  # noqa: PLC0415  printing stands above
@@ -205,6 +210,26 @@ class Expr(Operators):
         return expression_text(self)
 
 
+Node = TypeVar("Node", bound=type[Expr])
+
+
+def _hashed_once(cls: Node) -> Node:
+    """A class of nodes whose hash, which asks all nodes below, is computed once for each node."""
+    compute: Callable[[Expr], int] = cls.__hash__
+
+    def remembered(self: Expr) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            found = compute(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    cls.__hash__ = remembered  # type: ignore[assignment]  # the same for every class of nodes
+    return cls
+
+
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Scalar(Expr):
     """A SymPy expression of numbers, sizes, parameters and positions: it depends on no array."""
@@ -212,6 +237,7 @@ class Scalar(Expr):
     value: sympy.Expr
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Entry(Expr):
     """`T[b, h, i, j]`; a place on a product axis is a tuple of indices."""
@@ -222,10 +248,12 @@ class Entry(Expr):
     @property
     def indices(self) -> tuple[Index, ...]:
         """All indices in order, product places flattened."""
-        flat: list[Index] = []
-        for place in self.places:
-            flat.extend(place if isinstance(place, tuple) else (place,))
-        return tuple(flat)
+        try:
+            return self._indices
+        except AttributeError:
+            parts = (p if isinstance(p, tuple) else (p,) for p in self.places)
+            object.__setattr__(self, "_indices", tuple(index for part in parts for index in part))
+            return self._indices
 
     def __predicate__(self) -> Predicate:
         if self.tensor.kind != "bool":
@@ -246,6 +274,7 @@ class Entry(Expr):
         return ~as_predicate(self)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Previous(Expr):
     """A state's value one step earlier in a recurrence; at the first step, its initial value."""
@@ -253,6 +282,7 @@ class Previous(Expr):
     entry: Entry
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Add(Expr):
     """A sum of at least two terms."""
@@ -260,6 +290,7 @@ class Add(Expr):
     terms: tuple[Expr, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Mul(Expr):
     """A product of at least two factors; at most the first is a Scalar."""
@@ -267,6 +298,7 @@ class Mul(Expr):
     factors: tuple[Expr, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Power(Expr):
     """`base ** exponent`; a negative exponent is the total inverse: 0 where the base is 0."""
@@ -275,6 +307,7 @@ class Power(Expr):
     exponent: Fraction
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Apply(Expr):
     """A primitive of the written list applied to its arguments."""
@@ -283,6 +316,7 @@ class Apply(Expr):
     arguments: tuple[Expr, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Total(Expr):
     """The sum of `body` over the full range of each index in `over`."""
@@ -291,6 +325,7 @@ class Total(Expr):
     over: tuple[Index, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Softmax(Expr):
     """Softmax over places where `where` holds, read at `at`; a row without one gives 0."""
@@ -301,6 +336,7 @@ class Softmax(Expr):
     at: Index
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Maximum(Expr):
     """The largest `score` over places where `where` holds; a row without one gives 0."""
@@ -310,6 +346,7 @@ class Maximum(Expr):
     where: Predicate
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Threshold(Expr):
     """The tau with `sum_over [where] max(score - tau, 0) ** exponent = 1`; 0 for an empty row."""
@@ -320,6 +357,7 @@ class Threshold(Expr):
     exponent: Fraction
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Indicator(Expr):
     """1 where the predicate holds, 0 elsewhere."""
@@ -360,19 +398,3 @@ class Parameter(Operators):
 def size_symbol(axis: str) -> sympy.Symbol:
     """The positive integer symbol of an axis's size."""
     return sympy.Symbol(f"n:{axis}", integer=True, positive=True)
-
-
-def index_symbol(index: Index) -> sympy.Symbol:
-    """The symbol of an index's position, from 0 to the size less one."""
-    return sympy.Symbol(f"{index.name}@{index.axis.name}", integer=True, nonnegative=True)
-
-
-def symbol_index(symbol: sympy.Symbol) -> Index | None:
-    """The index whose position a symbol stands for, if it is one."""
-    name, at, axis = symbol.name.partition("@")
-    return Index(name, Axis(axis)) if at else None
-
-
-def symbol_axis(symbol: sympy.Symbol) -> str | None:
-    """The axis whose size a symbol stands for, if it is one."""
-    return symbol.name[2:] if symbol.name.startswith("n:") else None

@@ -50,6 +50,7 @@ from attnverify.algebra.terms import (
     size_symbol,
     symbol_axis,
     symbol_index,
+    symbols_of,
     total,
 )
 from attnverify.equations import Equation, Recurrence
@@ -107,7 +108,7 @@ def _fold(hypothesis: Hypothesis) -> Fold | None:
             continue
         if other.value == 1:
             return Fold(axis, ())
-        parts = tuple(map(symbol_axis, sorted(other.value.free_symbols, key=str)))
+        parts = tuple(map(symbol_axis, symbols_of(other.value)))
         names = tuple(part for part in parts if part is not None)
         product = sympy.Mul(*(size_symbol(name) for name in names))
         if len(names) == 2 == len(parts) and axis not in names and other.value == product:
@@ -352,5 +353,5 @@ def _digits_in(where: Predicate, parts: tuple[str, ...]) -> Predicate:
 
 
 def _indices(value: sympy.Expr) -> list[Index]:
-    found = (symbol_index(symbol) for symbol in sorted(value.free_symbols, key=str))
+    found = (symbol_index(symbol) for symbol in symbols_of(value))
     return [index for index in found if index is not None]
