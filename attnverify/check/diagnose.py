@@ -87,6 +87,7 @@ class Diagnosis:
     failing: Sequence[Case]
     seed: int
     seconds: float = SECONDS
+    clock: float = CLOCK
     asked: list[Asked] = field(default_factory=list)
     cut: bool = False
 
@@ -96,7 +97,7 @@ class Diagnosis:
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
         cases = chain(self.failing, fresh(self.draw, self.seed))
-        self.asked = list(self._answers(self._in_time(cases, ASKING)))
+        self.asked = list(self._answers(self._in_time(cases, min(ASKING, self.clock))))
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
         near = [m for m in self._in_time(self._mutants()) if self._near(m)]
@@ -136,11 +137,11 @@ class Diagnosis:
         """The spec that the subject is judged by, and what it gives under its bounds."""
         return self.judge.spec, partial(_due, self.judge)
 
-    def _in_time(self, some: Iterable[T], clock: float = CLOCK) -> Iterator[T]:
+    def _in_time(self, some: Iterable[T], clock: float | None = None) -> Iterator[T]:
         """Mutants, or cases to ask, as long as there is time."""
         for one in some:
             spent, passed = time.process_time() - self._began[0], time.monotonic() - self._began[1]
-            if spent > self.seconds or passed > clock:
+            if spent > self.seconds or passed > (self.clock if clock is None else clock):
                 self.cut = True
                 return
             yield one
@@ -156,7 +157,7 @@ class Diagnosis:
         """A few draws on which the subject is plainly not what the spec is, small ones first."""
         own = self._computed(self._own[0])
         ready = sorted(self.asked, key=lambda one: _entries(one.case))
-        plain = [one for one in ready if not _near(own(one.case), one)]
+        plain = [one for one in ready if not self._alike(own(one.case), one)]
         if not plain:
             by_case = {id(one): right for one, right in zip(self.asked, self.wrong, strict=True)}
             plain = [one for one in ready if by_case[id(one)] is False]
@@ -167,11 +168,23 @@ class Diagnosis:
         computed = self._computed(mutant.spec)
         for one in self.sieves:
             values = computed(one.case)
-            if _near(values, one):
+            if self._alike(values, one):
                 continue
-            if not _near(values, one, apart=True) or not self._has_empty_rows(mutant, one.case):
+            if not self._alike(values, one, apart=True) or not self._has_empty_rows(mutant, one.case):
                 return False
         return True
+
+    def _alike(self, values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
+        """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
+        return all(
+            _about(got, values[name], self._room(one.case, name), apart=apart)
+            for name, got in one.answers.items()
+        )
+
+    def _room(self, case: Case, name: str) -> float:
+        """How far from what is due an answer may be besides a share of its largest entry."""
+        del case, name
+        return TINY
 
     def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
         """Whether rows that see keys in the spec see none in a mutant: then nothing is due."""
@@ -205,18 +218,13 @@ def _by(dues: Mapping[str, Due] | None, one: Asked) -> bool | None:
     return None if dues is None else agrees(one.answers, dues)
 
 
-def _near(values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
-    """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
-    return all(_about(got, values[name], apart=apart) for name, got in one.answers.items())
-
-
-def _about(got: Array, due: Array, *, apart: bool) -> bool:
-    """Whether two arrays are alike, up to a share of the largest entry."""
+def _about(got: Array, due: Array, more: float, *, apart: bool) -> bool:
+    """Whether two arrays are alike, up to a share of the largest entry and what more is allowed."""
     value = np.asarray(due, float)
     finite = np.abs(value[np.isfinite(value)])
     room = NEAR * (float(finite.max()) if finite.size else 1.0)
     found = np.where(value == 0, 0, got) if apart else np.asarray(got, float)
-    return within("sieve", found, value, room + TINY).status is Status.HELD
+    return within("sieve", found, value, room + more).status is Status.HELD
 
 
 def _entries(case: Case) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked, asked, renamed, widest
 from attnverify.check.diagnose import Computed, Diagnosis, Dues
-from attnverify.compare import Due
+from attnverify.compare import WIDTHS, Due
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case
 from attnverify.rounding import Rounding, arrays_for
@@ -89,6 +89,13 @@ class BackwardDiagnosis(Diagnosis):
         if right is None or expected.reason:
             return None
         return widest(self._named(expected.dues), right)
+
+    def _room(self, case: Case, name: str) -> float:
+        # Where all keys are equal dQ is the rounding of terms that cancel, and no share of itself.
+        right = self._right(case)
+        sigma = np.zeros(1) if right is None else right[name].sigma
+        finite = sigma[np.isfinite(sigma)]
+        return super()._room(case, name) + WIDTHS * float(finite.max(initial=0.0))
 
     def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
         # What a row without keys gives backward is asked of the forward pass's own mask alone.

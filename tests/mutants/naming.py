@@ -66,8 +66,8 @@ def explained(mutant: Mutant, wrong: bool) -> list[Explanation]:
     draw = Draw(spec, dtype="float32", support=settings.sizes, empty=empty is not None)
     if mutant.bug in GRADIENTS:
         judge.look(next(draw.schedule(0, 1)))
-        return BackwardDiagnosis(judge, draw, [], 0, seconds=60).explanations()
-    return Diagnosis(judge, draw, [], 0, seconds=60).explanations()
+        return BackwardDiagnosis(judge, draw, [], 0, seconds=60, clock=300).explanations()
+    return Diagnosis(judge, draw, [], 0, seconds=60, clock=300).explanations()
 
 
 def first_bugs(mutant: Mutant) -> tuple[str, ...]:

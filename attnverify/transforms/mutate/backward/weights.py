@@ -9,6 +9,7 @@ import sympy
 from attnverify.algebra.predicates import TRUE, Compare, Predicate, conjunction
 from attnverify.algebra.terms import (
     ZERO,
+    Apply,
     Entry,
     Index,
     Maximum,
@@ -26,6 +27,7 @@ from attnverify.algebra.terms import (
 )
 from attnverify.algebra.rewrite import walk
 from attnverify.equations import Equation
+from attnverify.transforms.mutate.aggregates import none_seen
 from attnverify.transforms.mutate.backward.derived import (
     Derived,
     RowTerm,
@@ -52,7 +54,22 @@ def _again(found: Derived, term: RowTerm, body: object, sentence: str) -> Iterat
         yield Change(spec, term.weights.name, sentence)
 
 
-@backward_bug("unmasked backward", "the backward pass does not apply the mask", ("GRD-11",))
+@backward_bug(
+    "rows without keys backward",
+    "a row without keys has NaN for weights in the backward pass",
+    ("GRD-11",),
+)
+def rows_without_keys(found: Derived) -> Iterator[Change]:
+    """0 / 0 kept for the backward pass, where the forward pass puts zeros."""
+    for term in found.row_terms:
+        if masked(term):
+            none = none_seen(term.seen, (term.softmax.at,))
+            nan = mul(indicator(none), Apply("undefined", ()))
+            told = "keeps NaN for the weights of a row without keys in the backward pass"
+            yield from _again(found, term, add(term.weights.head, nan), told)
+
+
+@backward_bug("unmasked backward", "the backward pass does not apply the mask")
 def unmasked(found: Derived) -> Iterator[Change]:
     """Weights over every key, normalised over them, or by the sum over those seen."""
     for term in found.row_terms:
@@ -195,4 +212,4 @@ def of_values(found: Derived) -> Iterator[Change]:
                     yield Change(spec, row.name, told)
 
 
-OPERATORS = (unmasked, causal, not_normalised, base, through_sum, of_values, raw_scores)
+OPERATORS = (rows_without_keys, unmasked, causal, not_normalised, base, through_sum, of_values, raw_scores)
