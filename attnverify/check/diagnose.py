@@ -97,21 +97,21 @@ class Diagnosis:
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
         cases = chain(self.failing, fresh(self.draw, self.seed))
-        self.asked = list(self._answers(self._in_time(cases, min(ASKING, self.clock))))
+        self.asked = list(self.answers_on(self.in_time(cases, min(ASKING, self.clock))))
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
-        near = [m for m in self._in_time(self._mutants()) if self._near(m)]
-        return [found for m in self._in_time(near) if (found := self._explained(m))][:LISTED]
+        near = [m for m in self.in_time(self.candidates()) if self.passes(m)]
+        return [found for m in self.in_time(near) if (found := self.evidence_for(m))][:LISTED]
 
-    def _answers(self, cases: Iterable[Case]) -> Iterator[Asked]:
+    def answers_on(self, cases: Iterable[Case]) -> Iterator[Asked]:
         """What the subject gives on cases."""
         return asked(self.judge, cases, backward=False)
 
-    def _mutants(self) -> Iterator[Mutant]:
+    def candidates(self) -> Iterator[Mutant]:
         """What may be computed instead, the likelier ones first."""
         return mutants(self.judge.spec)
 
-    def _computed(self, spec: Spec) -> Computed:
+    def program(self, spec: Spec) -> Computed:
         """What a spec, the judge's own or a mutant's, gives on a case, by the answers' names."""
         oracle = compile_spec(spec.replace(outputs=self.judge.subject.plan.judged))
 
@@ -133,11 +133,11 @@ class Diagnosis:
         return partial(_due, judge)
 
     @property
-    def _own(self) -> tuple[Spec, Dues]:
+    def own(self) -> tuple[Spec, Dues]:
         """The spec that the subject is judged by, and what it gives under its bounds."""
         return self.judge.spec, partial(_due, self.judge)
 
-    def _in_time(self, some: Iterable[T], clock: float | None = None) -> Iterator[T]:
+    def in_time(self, some: Iterable[T], clock: float | None = None) -> Iterator[T]:
         """Mutants, or cases to ask, as long as there is time."""
         for one in some:
             spent, passed = time.process_time() - self._began[0], time.monotonic() - self._began[1]
@@ -149,32 +149,36 @@ class Diagnosis:
     @cached_property
     def wrong(self) -> list[bool | None]:
         """Whether the spec agrees with the answer on each draw."""
-        due = self._own[1]
+        due = self.own[1]
         return [_by(due(one.case), one) for one in self.asked]
 
     @cached_property
     def sieves(self) -> Sequence[Asked]:
         """A few draws on which the subject is plainly not what the spec is, small ones first."""
-        own = self._computed(self._own[0])
+        own = self.program(self.own[0])
         ready = sorted(self.asked, key=lambda one: _entries(one.case))
-        plain = [one for one in ready if not self._alike(own(one.case), one)]
+        plain = [one for one in ready if not self.alike(own(one.case), one)]
         if not plain:
             by_case = {id(one): right for one, right in zip(self.asked, self.wrong, strict=True)}
             plain = [one for one in ready if by_case[id(one)] is False]
+        # Where narrow arithmetic overflows, wide arithmetic gives another answer to the same bug.
+        plain = [one for one in plain if _finite(one)] or plain
         return plain[:: max(1, len(plain) // SIEVES)]
 
-    def _near(self, mutant: Mutant) -> bool:
+    def passes(self, mutant: Mutant) -> bool:
         """Whether a mutant gives about the answers of the sieves."""
-        computed = self._computed(mutant.spec)
+        computed = self.program(mutant.spec)
         for one in self.sieves:
             values = computed(one.case)
-            if self._alike(values, one):
+            if self.alike(values, one):
                 continue
-            if not self._alike(values, one, apart=True) or not self._has_empty_rows(mutant, one.case):
+            if not self.alike(values, one, apart=True) or not self._has_empty_rows(
+                mutant, one.case
+            ):
                 return False
         return True
 
-    def _alike(self, values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
+    def alike(self, values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
         """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
         return all(
             _about(got, values[name], self._room(one.case, name), apart=apart)
@@ -190,7 +194,7 @@ class Diagnosis:
         """Whether rows that see keys in the spec see none in a mutant: then nothing is due."""
         return not case.empty and Draw(mutant.spec, dtype=self.judge.dtype).rows_without_keys(case)
 
-    def _explained(self, mutant: Mutant) -> Explanation | None:
+    def evidence_for(self, mutant: Mutant) -> Explanation | None:
         """The evidence for a mutant; None where one draw speaks against it, or none for it."""
         due = self._due(mutant.spec)
         known = {id(case) for case in self.failing}
@@ -216,6 +220,10 @@ def _due(judge: Judge, case: Case) -> Mapping[str, Due] | None:
 def _by(dues: Mapping[str, Due] | None, one: Asked) -> bool | None:
     """Whether an answer is what is due; None where that cannot be told."""
     return None if dues is None else agrees(one.answers, dues)
+
+
+def _finite(one: Asked) -> bool:
+    return all(bool(np.isfinite(np.asarray(a, float)).all()) for a in one.answers.values())
 
 
 def _about(got: Array, due: Array, more: float, *, apart: bool) -> bool:

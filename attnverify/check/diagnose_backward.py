@@ -39,10 +39,12 @@ class BackwardDiagnosis(Diagnosis):
             raise AssertionError(self.judge.spec.name)  # gradients were judged, so there are some
         return found
 
-    def _answers(self, cases: Iterable[Case]) -> Iterator[Asked]:
+    def answers_on(self, cases: Iterable[Case]) -> Iterator[Asked]:
+        """The gradients that the subject gives on cases."""
         return asked(self.judge, cases, backward=True)
 
-    def _mutants(self) -> Iterator[Mutant]:
+    def candidates(self) -> Iterator[Mutant]:
+        """Gradients that may be computed instead, the likelier ones first."""
         return backward_mutants(self.judge.spec)
 
     def _seeds(self, case: Case) -> dict[str, Array]:
@@ -52,7 +54,8 @@ class BackwardDiagnosis(Diagnosis):
         """What a gradient's outputs are, by the names that answers go by."""
         return {f"d{n}": values[row.name] for n, row in self.derived.slopes.items()}
 
-    def _computed(self, spec: Spec) -> Computed:
+    def program(self, spec: Spec) -> Computed:
+        """What a gradient, the right one or a mutant, gives on a case, by the answers' names."""
         oracle = compile_spec(spec)
 
         def computed(case: Case) -> Mapping[str, Array]:
@@ -62,7 +65,8 @@ class BackwardDiagnosis(Diagnosis):
         return computed
 
     @property
-    def _own(self) -> tuple[Spec, Dues]:
+    def own(self) -> tuple[Spec, Dues]:
+        """The right gradient, and what it gives under its bounds."""
         return self.derived.spec, self._right
 
     def _right(self, case: Case) -> Mapping[str, Due] | None:

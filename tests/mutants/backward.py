@@ -67,9 +67,7 @@ named("row term of another size")(
 )
 named("Jacobian's diagonal")(_softmaxed(lambda a, d: a * (1 - a) * d))
 named("log-softmax's gradient")(_softmaxed(lambda a, d: d - a * d.sum(-1, keepdims=True)))
-named("row term of other sums")(
-    _softmaxed(lambda a, d: a * (d - (a * d).sum(-2, keepdims=True)))
-)
+named("row term of other sums")(_softmaxed(lambda a, d: a * (d - (a * d).sum(-2, keepdims=True))))
 named("row term of other rows")(
     _softmaxed(lambda a, d: a * (d - (a * d).sum(-1, keepdims=True)[..., :1, :]))
 )

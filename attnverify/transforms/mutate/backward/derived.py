@@ -118,7 +118,7 @@ class Derived:
             factors = inner.factors if isinstance(inner, Mul) else ()
             read = [f for f in factors if isinstance(f, Entry) and f in heavy]
             rest = [f for f in factors if isinstance(f, Entry) and f not in heavy]
-            if len(factors) == 2 and len(read) == 1 and len(rest) == 1:  # noqa: PLR2004  a product of two
+            if len(factors) == 2 and len(read) == 1 and len(rest) == 1:
                 weights = heavy[read[0]]
                 at = weights.body.at if isinstance(weights.body, Softmax) else None
                 if isinstance(row.body, Total) and row.body.over == (at,):
@@ -155,7 +155,9 @@ class Derived:
                 changed += left
                 left = []
             body = bodies.get(s.name) if isinstance(s, Equation) else None
-            changed.append(Equation(s.head, body) if isinstance(s, Equation) and body is not None else s)
+            changed.append(
+                Equation(s.head, body) if isinstance(s, Equation) and body is not None else s
+            )
         return self.spec.replace(equations=tuple(changed))
 
     def exchanged(

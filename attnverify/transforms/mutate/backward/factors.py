@@ -147,13 +147,13 @@ def _bodies(found: Derived) -> list[Expr]:
 
 def _slopes_of_caps(body: Expr) -> Iterator[tuple[Add, Expr]]:
     for node in walk(body):
-        if not isinstance(node, Add) or len(node.terms) != 2:  # noqa: PLR2004  one and a square
+        if not isinstance(node, Add) or len(node.terms) != 2:
             continue
         for term in node.terms:
             for part in walk(term):
                 if (
                     isinstance(part, Power)
-                    and part.exponent == 2  # noqa: PLR2004  a square
+                    and part.exponent == 2
                     and isinstance(part.base, Apply)
                     and part.base.primitive == "tanh"
                 ):
@@ -181,9 +181,11 @@ def _replaced(found: Derived, to: dict[Expr, Expr]) -> Spec:
     return found.with_bodies(bodies)
 
 
-@backward_bug("dropout of gradients", "the backward pass drops or scales in its own way", ("DRP-03",))
+@backward_bug(
+    "dropout of gradients", "the backward pass drops or scales in its own way", ("DRP-03",)
+)
 def dropout(found: Derived) -> Iterator[Change]:
-    """p for 1/(1 - p), the factor missing, or what is dropped kept, in the weights' gradient."""
+    """The factor p for 1/(1 - p), or none, or what is dropped kept, in the weights' gradient."""
     for row in found.spec.equations:
         body = row.body if isinstance(row, Equation) else None
         if not isinstance(row, Equation) or row.name not in found.backward:

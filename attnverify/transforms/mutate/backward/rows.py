@@ -7,12 +7,12 @@ from fractions import Fraction
 
 from attnverify.algebra.rewrite import walk
 from attnverify.algebra.terms import (
+    ZERO,
     Add,
     Entry,
     Expr,
     Index,
     Mul,
-    ZERO,
     Tensor,
     add,
     apply,
@@ -108,7 +108,7 @@ def _by_columns(found: Derived, term: RowTerm) -> Iterator[Change]:
 
 @backward_bug("log-softmax's gradient", "the gradient is that of a log-softmax, or has no weights")
 def of_the_logarithm(found: Derived) -> Iterator[Change]:
-    """dS = dA - A sum dA, or dS = dA - D."""
+    """DS = dA - A sum dA, or dS = dA - D."""
     for term in found.row_terms:
         for row, node in _differences(found, term):
             a, d_a = term.weights.head, term.seed
@@ -130,7 +130,7 @@ def _differences(found: Derived, term: RowTerm) -> Iterator[tuple[Equation, Mul]
             if not isinstance(node, Mul) or term.weights.head not in node.factors:
                 continue
             sums = [f for f in node.factors if isinstance(f, Add)]
-            if len(node.factors) == 2 and sums and inner & {*sums[0].terms}:  # noqa: PLR2004  A and a difference
+            if len(node.factors) == 2 and sums and inner & {*sums[0].terms}:
                 yield row, node
 
 
@@ -160,7 +160,9 @@ def of_other_rows(found: Derived) -> Iterator[Change]:
     """D at a position modulo a limit, at the first row, or one row aside."""
     for term in found.row_terms:
         index = term.row_index
-        for position, told in _moved(index) if index is not None else ():
+        if index is None:
+            continue
+        for position, told in _moved(index):
             spec = found.exchanged({term.row.name: _reading_at(index, position)})
             yield Change(spec, term.row.name, f"reads the row term {told}")
 
@@ -208,8 +210,6 @@ def of_other_weights(found: Derived) -> Iterator[Change]:
 def _equation(found: Derived, name: str) -> Equation | None:
     rows = (s for s in found.spec.equations if isinstance(s, Equation))
     return next((row for row in rows if row.name == name), None)
-
-
 
 
 OPERATORS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from attnverify.algebra.predicates import Compare, Predicate
 from attnverify.algebra.rewrite import rebuild
@@ -131,10 +132,10 @@ def broadcast(found: Derived) -> Iterator[Change]:
 
 @backward_bug("one tile of a sum", "a gradient is of one tile, not the sum over tiles")
 def one_tile(found: Derived) -> Iterator[Change]:
-    """dQ of the last tile of keys, or dK and dV of the last tile of queries."""
+    """DQ of the last tile of keys, or dK and dV of the last tile of queries."""
     for axis in ("keys", "queries"):
         names = [n for n, row in found.slopes.items() if _along(row, axis) is not None]
-        for some in ([names, *([n] for n in names)] if len(names) > 1 else [names]):
+        for some in [names, *([n] for n in names)] if len(names) > 1 else [names]:
             if not some:
                 continue
             for tile in TILES:
@@ -196,7 +197,9 @@ def _wrapped(spec: Spec, axis: str, chunk: int) -> Spec:
     )
 
 
-@backward_bug("last channels dropped", "the last channels of a gradient are not written", ("GRD-06",))
+@backward_bug(
+    "last channels dropped", "the last channels of a gradient are not written", ("GRD-06",)
+)
 def last_channels(found: Derived) -> Iterator[Change]:
     """Zeros in channels beyond the last whole tile, where there is a whole one."""
     for name, row in found.slopes.items():
@@ -222,7 +225,7 @@ def transposed(found: Derived) -> Iterator[Change]:
             continue
         for name, row in found.slopes.items():
             if row in found.reading(slope):
-                spec = found.exchanged({slope: lambda e: _swapped(e, index, key)}, rows=[row])
+                spec = found.exchanged({slope: partial(_swapped, one=index, other=key)}, rows=[row])
                 yield Change(spec, row.name, f"reads dS transposed for d{name}")
 
 
@@ -247,7 +250,7 @@ def _swapped(entry: Entry, one: Index, other: Index) -> Expr:
 
 @backward_bug("gradients swapped", "the gradients by two inputs are exchanged")
 def swapped(found: Derived) -> Iterator[Change]:
-    """dQ and dK in each other's place, or dK and dV: what shapes allow where sizes are equal."""
+    """DQ and dK in each other's place, or dK and dV: what shapes allow where sizes are equal."""
     names = list(found.slopes)
     for at, one in enumerate(names):
         for other in names[at + 1 :]:

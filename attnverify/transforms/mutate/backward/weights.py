@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import sympy
 
-from attnverify.algebra.predicates import TRUE, Compare, Predicate, conjunction
+from attnverify.algebra.predicates import TRUE, Predicate, conjunction
+from attnverify.algebra.rewrite import walk
 from attnverify.algebra.terms import (
     ZERO,
     Apply,
@@ -25,7 +27,6 @@ from attnverify.algebra.terms import (
     negative,
     power,
 )
-from attnverify.algebra.rewrite import walk
 from attnverify.equations import Equation
 from attnverify.transforms.mutate.aggregates import none_seen
 from attnverify.transforms.mutate.backward.derived import (
@@ -86,7 +87,7 @@ def unmasked(found: Derived) -> Iterator[Change]:
 
 @backward_bug("causal backward", "the backward pass applies a causal mask of its own", ("GRD-01",))
 def causal(found: Derived) -> Iterator[Change]:
-    """dS zeroed, or weights computed again, where a key comes after the query."""
+    """DS zeroed, or weights computed again, where a key comes after the query."""
     for term in found.row_terms:
         index = term.row_index
         slope = f"d{term.score.tensor.name}"
@@ -172,7 +173,7 @@ def _rescored(found: Derived, term: RowTerm, change: Change) -> Iterator[Change]
 
 @backward_bug("normaliser not differentiated", "no gradient flows through the sum of weights")
 def through_sum(found: Derived) -> Iterator[Change]:
-    """dZ = 0 where weights are a quotient."""
+    """DZ = 0 where weights are a quotient."""
     for row in found.spec.equations:
         if not isinstance(row, Equation) or row.name not in found.backward:
             continue
@@ -191,9 +192,13 @@ def through_sum(found: Derived) -> Iterator[Change]:
                 yield Change(spec, reader.name, f"{told} in {reader.name}")
 
 
+def _other(tensor: Tensor, entry: Entry) -> Entry:
+    return Entry(tensor, entry.places)
+
+
 @backward_bug("weights of the values' gradient", "dV is taken of other weights")
 def of_values(found: Derived) -> Iterator[Change]:
-    """dV of weights without dropout, or without the mask."""
+    """DV of weights without dropout, or without the mask."""
     for term in found.row_terms:
         heavy = term.weights.head
         for row in found.slopes.values():
@@ -205,11 +210,18 @@ def of_values(found: Derived) -> Iterator[Change]:
             ]  # fmt: skip
             for other in later:
                 if row in found.reading(other.name):
-                    spec = found.exchanged(
-                        {other.name: lambda e: Entry(heavy.tensor, e.places)}, rows=[row]
-                    )
+                    spec = found.exchanged({other.name: partial(_other, heavy.tensor)}, rows=[row])
                     told = f"takes {row.name} of {heavy.tensor.name}, not of {other.name}"
                     yield Change(spec, row.name, told)
 
 
-OPERATORS = (rows_without_keys, unmasked, causal, not_normalised, base, through_sum, of_values, raw_scores)
+OPERATORS = (
+    rows_without_keys,
+    unmasked,
+    causal,
+    not_normalised,
+    base,
+    through_sum,
+    of_values,
+    raw_scores,
+)
