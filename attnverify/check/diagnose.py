@@ -96,12 +96,16 @@ class Diagnosis:
 
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
-        cases = chain(self.failing, fresh(self.draw, self.seed))
-        self.asked = list(self.answers_on(self.in_time(cases, min(ASKING, self.clock))))
+        self.collect()
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
         near = [m for m in self.in_time(self.candidates()) if self.passes(m)]
         return [found for m in self.in_time(near) if (found := self.evidence_for(m))][:LISTED]
+
+    def collect(self) -> None:
+        """Ask the subject: the cases that failed, and fresh ones as long as there is time."""
+        cases = chain(self.failing, fresh(self.draw, self.seed))
+        self.asked = list(self.answers_on(self.in_time(cases, min(ASKING, self.clock))))
 
     def answers_on(self, cases: Iterable[Case]) -> Iterator[Asked]:
         """What the subject gives on cases."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from attnverify.check.diagnose import Diagnosis
 from attnverify.check.diagnose_backward import BackwardDiagnosis
+from attnverify.check.fits import fitted
 from attnverify.check.judge import Judge
 from attnverify.check.pairs import paired
 from attnverify.inputs import Case, Draw
@@ -16,7 +17,7 @@ from attnverify.verdict import Status, Verdict
 
 FORWARD, BACKWARD = "forward", "backward"
 NONE = {
-    FORWARD: "no single known bug gives these outputs",
+    FORWARD: "no known bug, no other scale and no two bugs at once give these outputs",
     BACKWARD: "the outputs are right, and no single known bug gives these gradients",
 }
 LATE = {
@@ -58,7 +59,7 @@ def _told(search: Diagnosis, kind: str, verdicts: Sequence[Verdict]) -> dict[str
     """What a search found, as evidence holds it; else why nothing, and what is known."""
     found = search.explanations()
     if not found and kind == FORWARD:
-        found = paired(search)
+        found = fitted(search) or paired(search)
     if found:
         return {"explained": [one.plain() for one in found]}
     why = (LATE if search.cut else NONE)[kind]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked
-from attnverify.check.diagnose import LISTED, Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis, Explanation
 from attnverify.errors import SpecError
+from attnverify.inputs import Case
 from attnverify.transforms.mutate import Mutant, Operator
 
 Array = NDArray[Any]
@@ -40,35 +41,51 @@ class _Seen:
 
 
 def paired(search: Diagnosis) -> list[Explanation]:
-    """The pairs of mutants that give the subject's answers, the likelier ones first."""
+    """The likeliest pair of mutants that gives the subject's answers."""
     if not search.sieves or search.cut:
         return []
     search.seconds, search.clock = search.seconds + SECONDS, search.clock + CLOCK
-    probes = list(_probes(search))
+    zeroed = [*_zeroed(search)]
+    probes = [*_beside(search, [*search.answers_on(zeroed), *_plain(search)])]
     seen = [_seen(search, m, probes) for m in search.in_time(search.candidates())]
-    found: list[Explanation] = []
-    for one, other in search.in_time(_plausible(seen)):
+    for one, other in search.in_time(_plausible(seen, len(zeroed))):
         for pair in composed(one, other):
             told = search.evidence_for(pair) if search.passes(pair) else None
-            found += [told] if told is not None else []
-        if len(found) >= LISTED:
-            break
-    return found
+            if told is not None:
+                # Equivalent pairs are many, and to judge each costs as much as this one.
+                return [told]
+    return []
 
 
-def _probes(search: Diagnosis) -> Iterator[tuple[Asked, Mapping[str, Array]]]:
-    """Answers of the subject beside what the spec gives: small draws, and some with zeros."""
+def _broad(search: Diagnosis) -> list[Asked]:
+    """Small draws, those first whose places can best be told apart."""
     small = [one for one in search.asked if _entries(one) <= MOST and one.case.style in TELLING]
-    broad = sorted(small, key=lambda one: (-_breadth(one), _entries(one)))
-    own = search.program(search.own[0])
+    return sorted(small, key=lambda one: (-_breadth(one), _entries(one)))
+
+
+def _zeroed(search: Diagnosis) -> Iterator[Case]:
+    """Draws with one real input zero."""
     real = [e.tensor.name for e in search.judge.spec.inputs if e.tensor.kind == "real"]
-    zeroed = [
-        replace(one.case, arrays={**one.case.arrays, name: np.zeros_like(one.case.arrays[name])})
-        for one in broad[:ZEROED]
-        for name in real
-    ]
+    for one in _broad(search)[:ZEROED]:
+        for name in real:
+            zeros = np.zeros_like(one.case.arrays[name])
+            yield replace(one.case, arrays={**one.case.arrays, name: zeros})
+
+
+def _plain(search: Diagnosis) -> Iterator[Asked]:
+    """Draws as they are, some with equal lengths."""
+    broad = _broad(search)
+    yield from broad[:PLAIN]
     square = [one for one in broad if len({*one.case.sizes.values()}) < len(one.case.sizes)]
-    for one in [*search.answers_on(zeroed), *broad[:PLAIN], *square[:PLAIN]]:
+    yield from square[:PLAIN]
+
+
+def _beside(
+    search: Diagnosis, some: Sequence[Asked]
+) -> Iterator[tuple[Asked, Mapping[str, Array]]]:
+    """Answers of the subject beside what the spec gives."""
+    own = search.program(search.own[0])
+    for one in some:
         yield one, own(one.case)
 
 
@@ -94,16 +111,18 @@ def _seen(
     return _Seen(mutant, np.array(asleep, bool), np.array(matches, bool))
 
 
-def _plausible(seen: Sequence[_Seen]) -> Iterator[tuple[Mutant, Mutant]]:
-    """The pairs of which each gives the subject's answer wherever the other sleeps."""
-    ranked = sorted(combinations(range(len(seen)), 2), key=sum)
-    for first, second in ranked:
-        one, other = seen[first], seen[second]
-        if one.mutant.operator is other.mutant.operator:
-            continue
-        if (one.asleep & ~other.matches).any() or (other.asleep & ~one.matches).any():
-            continue
-        yield one.mutant, other.mutant
+def _plausible(seen: Sequence[_Seen], zeroed: int) -> list[tuple[Mutant, Mutant]]:
+    """The pairs of which each gives the subject's answer where zeros put the other to sleep.
+
+    Elsewhere one may wake the other, as a mask turned round shows scores that were hidden: there it
+    is only likelier.
+    """
+    ranked: list[tuple[int, int, tuple[Mutant, Mutant]]] = []
+    for (first, one), (second, other) in combinations(enumerate(seen), 2):
+        against = (one.asleep & ~other.matches) | (other.asleep & ~one.matches)
+        if one.mutant.operator is not other.mutant.operator and not against[:zeroed].any():
+            ranked.append((int(against.sum()), first + second, (one.mutant, other.mutant)))
+    return [pair for *_, pair in sorted(ranked, key=lambda row: row[:2])]
 
 
 def composed(one: Mutant, other: Mutant) -> Iterator[Mutant]:
