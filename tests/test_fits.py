@@ -36,10 +36,15 @@ def told(scale: Scale) -> list[str]:
     ("scale", "sentence"),
     [
         (lambda _: 0.125, "computes scale 1/8; the spec says 0.5 at 4 key channels"),
-        (lambda d: d ** (-1 / 3), "computes scale d_k^-(1/3); the spec says 0.5 at 4 key channels"),
-        (
+        pytest.param(
+            lambda d: d ** (-1 / 3),
+            "computes scale d_k^-(1/3); the spec says 0.5 at 4 key channels",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             lambda d: 1.1 * d**-0.5,
             "computes the spec's scale times 1.1; the spec says 0.5 at 4 key channels",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -50,7 +55,7 @@ def test_a_scale_is_fitted_and_said(scale: Scale, sentence: str) -> None:
 @pytest.mark.parametrize(
     "scale",
     [
-        lambda d: d**-0.5,
+        pytest.param(lambda d: d**-0.5, marks=pytest.mark.slow),
         lambda d: 0.3 + 0.2 / d,
         # Near one number at every width, and not the same: the fit guesses, the bound decides.
         lambda d: 0.125 * (1 + 1e-5 * d),

@@ -44,6 +44,7 @@ def test_two_bugs_at_once_are_named_together() -> None:
     assert "not" in pairs[0].mutant.sentence
 
 
+@pytest.mark.slow
 def test_nearly_two_bugs_are_not_named() -> None:
     def nearly(q: Any, k: Any, v: Any, mask: Any) -> Any:
         return inverted(q, k, v, mask, 0.999).astype(v.dtype)
@@ -62,6 +63,7 @@ def test_nearly_bottom_right_is_not_named() -> None:
     assert found(nearly, "causal") == ([], [])
 
 
+@pytest.mark.slow
 def test_a_right_subject_has_no_bug_and_no_pair() -> None:
     def right(q: Any, k: Any, v: Any) -> Any:
         i, j = places(scores(q, k))
