@@ -106,13 +106,22 @@ def test_a_check_says_what_a_refuted_subject_computes(reported: Report) -> None:
     text = console.export_text()
     assert "computes the mask aligned bottom-right (agrees on" in text
     assert "ml-explore/mlx#2835" in text
+    assert "attnverify explain MSK-01" in text
+    assert "fresh inputs, differs from the spec on" in text
+
+
+def test_what_is_known_is_said_where_nothing_explains(reported: Report) -> None:
+    (verdict,) = [v for v in reported.sections[1].verdicts if v.name.startswith("forward")]
+    known = verdict.evidence["unexplained"]
+    assert "wrong are O; the smallest shape that fails is batch=1" in known
+    assert "O fails at" in known
 
 
 def test_a_page_shows_it_too(reported: Report, tmp_path: Path) -> None:
     av.write_html(reported, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
     assert "computes the mask aligned bottom-right" in page
-    assert "no single known bug gives these outputs" in page
+    assert "no known bug, no other scale and no two bugs at once give these outputs" in page
 
 
 def test_a_search_without_time_says_so(tmp_path: Path) -> None:

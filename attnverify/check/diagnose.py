@@ -7,27 +7,29 @@ draws, and what is left under its own derived bound on draws that the check has 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked, agrees, asked, fresh, renamed
 from attnverify.check.judge import Judge
-from attnverify.compare import within
-from attnverify.compile import Oracle
+from attnverify.compare import Due, within
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case, Draw
-from attnverify.rounding import Expected, arrays_for
+from attnverify.rounding import arrays_for
+from attnverify.spec import Spec
 from attnverify.transforms.mutate import Mutant, mutants
-from attnverify.verdict import Status, Verdict
+from attnverify.verdict import Status
 
 Array = NDArray[Any]
 T = TypeVar("T")
+Computed: TypeAlias = "Callable[[Case], Mapping[str, Array]]"
+Dues: TypeAlias = "Callable[[Case], Mapping[str, Due] | None]"
 # Of the processor, and by the clock where others keep it busy.
 SECONDS, CLOCK = 7.0, 20.0
 # A subject that compiles or crashes at each call is asked less often.
@@ -37,8 +39,6 @@ NEAR = 0.02
 SIEVES = 4
 LISTED = 6
 ENOUGH = 8
-NONE = "no single known bug gives these outputs"
-NONE_IN_TIME = "no known bug was found that gives these outputs before the search ran out of time"
 TINY = 1e-30
 
 
@@ -49,6 +49,7 @@ class Explanation:
     mutant: Mutant
     agreed: int
     differed: int
+    also: int = 0
 
     def plain(self) -> dict[str, Any]:
         """As the evidence of a verdict holds it."""
@@ -58,38 +59,23 @@ class Explanation:
             "sentence": self.mutant.sentence,
             "operator": operator.name,
             "bugs": list(operator.bugs),
-            "evidence": f"agrees on {self.agreed} of {self.agreed} draws, on "
-            f"{self.differed} of which the spec does not",
+            "evidence": self.evidence,
             "citations": cited,
             "equations": [str(s) for s in _changed(self.mutant)],
         }
 
+    @property
+    def evidence(self) -> str:
+        """How often the mutant gives the subject's answers, and how often the spec does not.
+
+        `agreed` and `differed` count inputs that the check has not seen, `also` those that failed.
+        """
+        told = f"agrees on {self.agreed} of {self.agreed} fresh inputs, differs from the spec on "
+        return f"{told}{self.differed}" if self.differed else f"{told}{self.also} that failed"
+
 
 def _changed(mutant: Mutant) -> list[object]:
     return [s for s in mutant.spec.equations if getattr(s, "name", "") == mutant.place]
-
-
-def explained(
-    judge: Judge, draw: Draw, failing: Mapping[str, Case], verdicts: Sequence[Verdict], seed: int
-) -> list[Verdict]:
-    """The verdicts, the refuted forward ones with the mutants that give the subject's answers.
-
-    What it found stands in the evidence as `explained`, and in `unexplained` why there is nothing.
-    """
-    cases = [case for name, case in failing.items() if name.startswith("forward")]
-    if not cases:
-        return [*verdicts]
-    search = Diagnosis(judge, draw, cases, seed)
-    found = search.explanations()
-    told: dict[str, Any] = {"explained": [one.plain() for one in found]}
-    if not found:
-        told = {"unexplained": NONE_IN_TIME if search.cut else NONE}
-    return [
-        replace(v, evidence={**v.evidence, **told})
-        if v.status is Status.REFUTED and v.name.startswith("forward")
-        else v
-        for v in verdicts
-    ]
 
 
 @dataclass
@@ -101,6 +87,7 @@ class Diagnosis:
     failing: Sequence[Case]
     seed: int
     seconds: float = SECONDS
+    clock: float = CLOCK
     asked: list[Asked] = field(default_factory=list)
     cut: bool = False
 
@@ -109,18 +96,56 @@ class Diagnosis:
 
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
-        cases = chain(self.failing, fresh(self.draw, self.seed))
-        self.asked = list(asked(self.judge, self._in_time(cases, ASKING), backward=False))
+        self.collect()
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
-        near = [m for m in self._in_time(mutants(self.judge.spec)) if self._near(m)]
-        return [found for m in self._in_time(near) if (found := self._explained(m))][:LISTED]
+        near = [m for m in self.in_time(self.candidates()) if self.passes(m)]
+        return [found for m in self.in_time(near) if (found := self.evidence_for(m))][:LISTED]
 
-    def _in_time(self, some: Iterable[T], clock: float = CLOCK) -> Iterator[T]:
+    def collect(self) -> None:
+        """Ask the subject: the cases that failed, and fresh ones as long as there is time."""
+        cases = chain(self.failing, fresh(self.draw, self.seed))
+        self.asked = list(self.answers_on(self.in_time(cases, min(ASKING, self.clock))))
+
+    def answers_on(self, cases: Iterable[Case]) -> Iterator[Asked]:
+        """What the subject gives on cases."""
+        return asked(self.judge, cases, backward=False)
+
+    def candidates(self) -> Iterator[Mutant]:
+        """What may be computed instead, the likelier ones first."""
+        return mutants(self.judge.spec)
+
+    def program(self, spec: Spec) -> Computed:
+        """What a spec, the judge's own or a mutant's, gives on a case, by the answers' names."""
+        oracle = compile_spec(spec.replace(outputs=self.judge.subject.plan.judged))
+
+        def computed(case: Case) -> Mapping[str, Array]:
+            arrays = arrays_for(oracle.dtype, case.arrays)
+            return oracle(**arrays, **case.parameters, sizes=case.sizes)
+
+        return computed
+
+    def _due(self, spec: Spec) -> Dues:
+        """What is due by a mutant's spec under its derived bounds, by the answers' names."""
+        judge = Judge(
+            spec,
+            self.judge.subject,
+            self.judge.dtype,
+            internal=self.judge.internal,
+            profile=self.judge.profile,
+        )
+        return partial(_due, judge)
+
+    @property
+    def own(self) -> tuple[Spec, Dues]:
+        """The spec that the subject is judged by, and what it gives under its bounds."""
+        return self.judge.spec, partial(_due, self.judge)
+
+    def in_time(self, some: Iterable[T], clock: float | None = None) -> Iterator[T]:
         """Mutants, or cases to ask, as long as there is time."""
         for one in some:
             spent, passed = time.process_time() - self._began[0], time.monotonic() - self._began[1]
-            if spent > self.seconds or passed > clock:
+            if spent > self.seconds or passed > (self.clock if clock is None else clock):
                 self.cut = True
                 return
             yield one
@@ -128,83 +153,90 @@ class Diagnosis:
     @cached_property
     def wrong(self) -> list[bool | None]:
         """Whether the spec agrees with the answer on each draw."""
-        return [self._by(self.judge, one) for one in self.asked]
+        due = self.own[1]
+        return [_by(due(one.case), one) for one in self.asked]
 
     @cached_property
-    def sieves(self) -> Sequence[tuple[Asked, Mapping[str, Array]]]:
-        """A few draws on which the subject is plainly not what the spec is, small ones first.
-
-        Each with its arrays as oracles take them.
-        """
-        oracle = compile_spec(self.judge.spec.replace(outputs=self.judge.subject.plan.judged))
-        ordered = sorted(self.asked, key=lambda one: _entries(one.case))
-        ready = [(one, arrays_for(oracle.dtype, one.case.arrays)) for one in ordered]
-        plain = [(one, a) for one, a in ready if not _near(oracle, one, a)]
-        step = max(1, len(plain) // SIEVES)
+    def sieves(self) -> Sequence[Asked]:
+        """A few draws on which the subject is plainly not what the spec is, small ones first."""
+        own = self.program(self.own[0])
+        ready = sorted(self.asked, key=lambda one: _entries(one.case))
+        plain = [one for one in ready if not self.alike(own(one.case), one)]
         if not plain:
             by_case = {id(one): right for one, right in zip(self.asked, self.wrong, strict=True)}
-            plain = [(one, a) for one, a in ready if by_case[id(one)] is False]
-        return plain[::step]
+            plain = [one for one in ready if by_case[id(one)] is False]
+        # Where narrow arithmetic overflows, wide arithmetic gives another answer to the same bug.
+        plain = [one for one in plain if _finite(one)] or plain
+        return plain[:: max(1, len(plain) // SIEVES)]
 
-    def _near(self, mutant: Mutant) -> bool:
+    def passes(self, mutant: Mutant) -> bool:
         """Whether a mutant gives about the answers of the sieves."""
-        oracle = compile_spec(mutant.spec.replace(outputs=self.judge.subject.plan.judged))
-        for one, arrays in self.sieves:
-            if _near(oracle, one, arrays):
+        computed = self.program(mutant.spec)
+        for one in self.sieves:
+            values = computed(one.case)
+            if self.alike(values, one):
                 continue
-            if not _near(oracle, one, arrays, apart=True) or not self._has_empty_rows(
+            if not self.alike(values, one, apart=True) or not self._has_empty_rows(
                 mutant, one.case
             ):
                 return False
         return True
 
+    def alike(self, values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
+        """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
+        return all(
+            _about(got, values[name], self._room(one.case, name), apart=apart)
+            for name, got in one.answers.items()
+        )
+
+    def _room(self, case: Case, name: str) -> float:
+        """How far from what is due an answer may be besides a share of its largest entry."""
+        del case, name
+        return TINY
+
     def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
         """Whether rows that see keys in the spec see none in a mutant: then nothing is due."""
         return not case.empty and Draw(mutant.spec, dtype=self.judge.dtype).rows_without_keys(case)
 
-    def _explained(self, mutant: Mutant) -> Explanation | None:
+    def evidence_for(self, mutant: Mutant) -> Explanation | None:
         """The evidence for a mutant; None where one draw speaks against it, or none for it."""
-        judge = Judge(
-            mutant.spec,
-            self.judge.subject,
-            self.judge.dtype,
-            internal=self.judge.internal,
-            profile=self.judge.profile,
-        )
-        agreed = differed = 0
+        due = self._due(mutant.spec)
+        known = {id(case) for case in self.failing}
+        counts = {True: [0, 0], False: [0, 0]}
         for one, right in zip(self.asked, self.wrong, strict=True):
-            found = self._by(judge, one)
+            found = _by(due(one.case), one)
             if found is False and not self._has_empty_rows(mutant, one.case):
                 return None
-            agreed += found is True
-            differed += found is True and right is False
-        return (
-            Explanation(mutant, agreed, differed)
-            if differed and 2 * agreed >= len(self.asked)
-            else None
-        )
-
-    def _by(self, judge: Judge, one: Asked) -> bool | None:
-        """Whether an answer is what a judge's spec gives; None where that cannot be told."""
-        expected: Expected = judge.expected(one.case)
-        if expected.reason:
-            return None
-        return agrees(one.answers, renamed(judge, expected, backward=False))
+            counted = counts[id(one.case) not in known]
+            counted[0] += found is True
+            counted[1] += found is True and right is False
+        (agreed, differed), (again, also) = counts[True], counts[False]
+        enough = 2 * (agreed + again) >= len(self.asked) and agreed
+        return Explanation(mutant, agreed, differed, also) if enough and differed + also else None
 
 
-def _near(oracle: Oracle, one: Asked, arrays: Mapping[str, Array], *, apart: bool = False) -> bool:
-    """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
-    due = oracle(**arrays, **one.case.parameters, sizes=one.case.sizes)
-    return all(_about(got, due[name], apart=apart) for name, got in one.answers.items())
+def _due(judge: Judge, case: Case) -> Mapping[str, Due] | None:
+    """What a judge's spec gives, with bounds; None where none can be had."""
+    expected = judge.expected(case)
+    return None if expected.reason else renamed(judge, expected, backward=False)
 
 
-def _about(got: Array, due: Array, *, apart: bool) -> bool:
-    """Whether two arrays are alike, up to a share of the largest entry."""
+def _by(dues: Mapping[str, Due] | None, one: Asked) -> bool | None:
+    """Whether an answer is what is due; None where that cannot be told."""
+    return None if dues is None else agrees(one.answers, dues)
+
+
+def _finite(one: Asked) -> bool:
+    return all(bool(np.isfinite(np.asarray(a, float)).all()) for a in one.answers.values())
+
+
+def _about(got: Array, due: Array, more: float, *, apart: bool) -> bool:
+    """Whether two arrays are alike, up to a share of the largest entry and what more is allowed."""
     value = np.asarray(due, float)
     finite = np.abs(value[np.isfinite(value)])
     room = NEAR * (float(finite.max()) if finite.size else 1.0)
     found = np.where(value == 0, 0, got) if apart else np.asarray(got, float)
-    return within("sieve", found, value, room + TINY).status is Status.HELD
+    return within("sieve", found, value, room + more).status is Status.HELD
 
 
 def _entries(case: Case) -> int:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import chain
 
 from attnverify.check.conventions import observed
-from attnverify.check.diagnose import explained
 from attnverify.check.empties import empties, without_places
+from attnverify.check.explained import explained
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
 from attnverify.check.judge import FORWARD_ONLY, Judge

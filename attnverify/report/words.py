@@ -57,7 +57,11 @@ def explanations(verdict: Verdict) -> list[tuple[str, str]]:
         told.append(("or, as well," if at else "the subject", f"{sentence} ({evidence})"))
         cited = one.get("citations")
         listed = cited if isinstance(cited, list) else []
-        told += [("seen in", line(citation)) for citation in listed[:CITED]] if not at else []
+        if not at:
+            told += [("seen in", line(citation)) for citation in listed[:CITED]]
+            bugs = one.get("bugs")
+            known = bugs[:1] if isinstance(bugs, list | tuple) else []
+            told += [("more", f"attnverify explain {line(bug)}") for bug in known]
     missing = verdict.evidence.get("unexplained")
     return told or ([("cause", line(missing))] if isinstance(missing, str) else [])
 

@@ -7,13 +7,18 @@ from typing import Any
 
 import attnverify as av
 from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose_backward import BackwardDiagnosis
 from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings, declared
 from attnverify.inputs import Draw
 from attnverify.subjects import named_outputs
 from tests.mutants.registry import Mutant, Pair
 
-BACKWARD = "the forward is right, and gradients are not searched"
+# The forward is right, and gradients are not.
+GRADIENTS = {
+    "GRD-01", "GRD-03", "GRD-06", "GRD-07", "GRD-08", "GRD-10", "GRD-11", "GRD-15", "GRD-17",
+    "DRP-03", "LAY-06",
+}  # fmt: skip
 ARITHMETIC = "the equations are right, and the arithmetic is not"
 MEMORY = "the equations are right, and memory is read in another order"
 KEPT = "what it answers depends on earlier calls"
@@ -59,7 +64,10 @@ def explained(mutant: Mutant, wrong: bool) -> list[Explanation]:
     settings = Settings(forward, spec, vjp=backward, empty_rows=empty, **call)
     judge = judge_of(settings, "float32")
     draw = Draw(spec, dtype="float32", support=settings.sizes, empty=empty is not None)
-    return Diagnosis(judge, draw, [], 0, seconds=60).explanations()
+    if mutant.bug in GRADIENTS:
+        judge.look(next(draw.schedule(0, 1)))
+        return BackwardDiagnosis(judge, draw, [], 0, seconds=60, clock=300).explanations()
+    return Diagnosis(judge, draw, [], 0, seconds=60, clock=300).explanations()
 
 
 def first_bugs(mutant: Mutant) -> tuple[str, ...]:
