@@ -70,8 +70,7 @@ def check(
     `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
     `packed` which axis lies end to end, by what lengths. Without `backward` no gradient is asked.
     Other keywords choose the member. `replay` is a witness. `isolate` runs it in a process of its
-    own, `time_limit` seconds a call and `memory_limit` MiB: a crash or hang is REFUTED; `ranks` in
-    one each, with shards along n of the layout.
+    own, `time_limit` seconds a call, `memory_limit` MiB; `ranks` in one each, shards lying along n.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -81,8 +80,9 @@ def check(
         fn, loaded, framework, layout or own_layout(fn, loaded, framework), dict(kwargs or {}),
         dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
-        dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None, None,
-        poison_of(poison), profile, explain, dict(types or {}), backward,
+        dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None,
+        poison=poison_of(poison), profile=profile, explain=explain, types=dict(types or {}),
+        backward=backward,
     )  # fmt: skip
     with settings.over(ranks).begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))
