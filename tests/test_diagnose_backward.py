@@ -88,6 +88,7 @@ def test_each_operator_makes_gradients_that_compile_and_are_called_as_theirs(
     assert {*operator.bugs} <= citations().keys()
 
 
+@pytest.mark.slow
 def test_a_check_says_which_bug_a_backward_pass_has(tmp_path: Any) -> None:
     pair = bent(0.0)
     report = av.check(pair.forward, "global", vjp=pair.backward, store=tmp_path, cases=6)
