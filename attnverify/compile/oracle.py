@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,18 @@ from attnverify.algebra.terms import Parameter
 from attnverify.compile import special, tables, thresholds
 from attnverify.compile.lower import lower
 from attnverify.compile.nonfinite import spread
-from attnverify.compile.recipe import Recipe
+from attnverify.compile.recipe import Recipe, label_axis
 from attnverify.compile.scalars import size_name
 from attnverify.compile.sizes import bind
 from attnverify.compile.source import Printer, identifier
 from attnverify.compile.stack import stacked
-from attnverify.errors import ParameterError, ShapeError
+from attnverify.compile.streamed import Plan, Stream, parameters_of, plan
+from attnverify.errors import ParameterError, ShapeError, SpecError
 from attnverify.spec import Spec
 
 Array = NDArray[Any]
+# Bytes of the largest array that is computed as a whole.
+BUDGET = 2**24
 
 
 def printer(backend: str) -> Printer:
@@ -40,7 +44,8 @@ class Oracle:
     keywords. `source` is the text that runs, `recipe` the operations that it was printed from.
     """
 
-    def __init__(self, spec: Spec, backend: str, dtype: str) -> None:
+    def __init__(self, spec: Spec, backend: str, dtype: str, budget: int = BUDGET) -> None:
+        self.budget = budget
         self.spec, self.backend, self.dtype = spec, backend, np.dtype(dtype)
         self.recipe: Recipe = lower(spec)
         self.source = printer(backend).function(self.recipe)
@@ -65,6 +70,8 @@ class Oracle:
             return self._call(arrays, sizes, settings)
         with np.errstate(all="ignore"):
             spoiled = [n for n, a in arrays.items() if a.dtype.kind == "f" and not _finite(a)]
+            if not spoiled and self.streams(sizes):
+                return self._streamed(arrays, sizes, settings)
             if (
                 not spoiled or self._loops
             ):  # a recurrence selects nothing: what IEEE arithmetic gives is right
@@ -74,6 +81,50 @@ class Oracle:
             }
             results = self._call(clean, sizes, settings)
             return spread(self.recipe, arrays, results, sizes, settings)
+
+    def streams(self, sizes: Mapping[str, int]) -> bool:
+        """Whether arrays of these sizes are computed in blocks: the largest passes the budget."""
+        if self.backend != "numpy" or self._widest(sizes) * self.dtype.itemsize <= self.budget:
+            return False
+        return not self.undivided
+
+    @property
+    def undivided(self) -> str:
+        """Why the spec is never computed in blocks; empty where it can be."""
+        return self._parts if isinstance(self._parts, str) else ""
+
+    @cached_property
+    def _parts(self) -> tuple[Plan, Callable[..., dict[str, Any]]] | str:
+        """How the spec is computed in blocks, and the program of a block; or why it is not."""
+        try:
+            found = plan(self.spec)
+        except SpecError as error:
+            return error.sentence()
+        source = printer("numpy").function(found.recipe)
+        return found, _function(source, identifier(self.spec.name), "numpy", self.dtype)
+
+    def _widest(self, sizes: Mapping[str, int]) -> int:
+        """The entries of the largest array that computing takes."""
+        return max(math.prod(sizes[label_axis(x)] for x in op.labels) for op in self.recipe.ops)
+
+    def _streamed(
+        self,
+        arrays: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        settings: Mapping[str, Any],
+        **blocks: int,
+    ) -> dict[str, Any]:
+        """The outputs in blocks of rows; `blocks` are sizes of a Stream."""
+        if isinstance(self._parts, str):
+            raise SpecError(self._parts)
+        found, function = self._parts
+        chosen = {**settings, **parameters_of(sizes)}
+
+        def run(part: Mapping[str, Any], sized: Mapping[str, int]) -> dict[str, Any]:
+            named = {size_name(axis): sized[axis] for axis in found.recipe.axes}
+            return function(**part, **named, **chosen)
+
+        return Stream(found, run, arrays, sizes, chosen, self.dtype, **blocks).results()
 
     def _call(
         self, arrays: Mapping[str, Any], sizes: Mapping[str, int], settings: Mapping[str, Any]
@@ -150,8 +201,13 @@ def _working(number: float | Fraction, dtype: np.dtype[Any]) -> Any:
 _SMALL_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
-def compile(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Oracle:  # noqa: A001  the fixed public name
+def compile(  # noqa: A001  the fixed public name
+    spec: Spec, backend: str = "numpy", dtype: str = "float64", budget: int = BUDGET
+) -> Oracle:
     """Compile a spec to a callable on arrays.
+
+    Where an intermediate array would take more than `budget` bytes, NumPy computes in blocks of
+    queries with the keys that they see, if the spec allows it (`undivided` says why not).
 
     `backend` is `numpy` or `autograd` (the same recipe on autograd.numpy, to be differentiated by
     it); `dtype` is the floating type of the computation. Raises ParameterError for another backend
@@ -176,7 +232,7 @@ def compile(spec: Spec, backend: str = "numpy", dtype: str = "float64") -> Oracl
             found=repr(dtype),
             due="'float64', 'float32' or 'longdouble'",
         )
-    return Oracle(spec, backend, dtype)
+    return Oracle(spec, backend, dtype, budget)
 
 
 def stack(
