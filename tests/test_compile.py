@@ -380,7 +380,7 @@ def test_a_wrong_call_is_told_in_words(name: str) -> None:
         ({"dtype": "float16"}, "'float64'"),
     ],
 )
-def test_wrong_settings_are_told_in_words(arguments: dict[str, str], words: str) -> None:
+def test_wrong_settings_are_told_in_words(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError) as raised:
         compile(load("global"), **arguments)
     assert words in str(raised.value)

@@ -25,9 +25,9 @@ def only_label(recipe: Recipe, axis: str) -> str:
         if len(there) > 1 or any(len(place) > 1 for place in there):
             return ""
     for _, operand, places in recipe.outputs:
-        there = [x for place in places for x in place if label_axis(x) == axis]
+        along = {x for place in places for x in place if label_axis(x) == axis}
         # An output that is alike along the axis has no entry of its own for each block.
-        if there and not set(there) <= set(operand.labels):
+        if not along <= set(operand.labels):
             return ""
     return next(iter(found)) if len(found) == 1 else ""
 

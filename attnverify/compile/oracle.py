@@ -112,7 +112,7 @@ class Oracle:
         arrays: Mapping[str, Any],
         sizes: Mapping[str, int],
         settings: Mapping[str, Any],
-        **blocks: int,
+        **blocks: Any,
     ) -> dict[str, Any]:
         """The outputs in blocks of rows; `blocks` are sizes of a Stream."""
         if isinstance(self._parts, str):
