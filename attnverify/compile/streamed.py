@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,6 @@ class Stream:
     chunk: int = CHUNK
     fewest: int = FEWEST
     outputs: dict[str, Any] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
 
     def results(self) -> dict[str, Any]:
         """Every output, the blocks on as many threads as there are cores."""
@@ -103,7 +101,11 @@ class Stream:
         self._intervals()
         cores = min(len(os.sched_getaffinity(0)), len(spans)) if len(spans) else 1
         with _threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
-            list(pool.map(self.block, spans))
+            # What blocks add up to is added in their order, so that equal calls give equal bits.
+            for start in range(0, len(spans), cores):
+                for found in pool.map(self.block, spans[start : start + cores]):
+                    for part in found:
+                        part.added()
         return self.outputs
 
     def spans(self) -> list[tuple[int, int]]:
@@ -158,8 +160,8 @@ class Stream:
             return 0, min(whole, self.chunk)
         return int(first[seen[0]]), int(last[seen[-1]]) + 1
 
-    def block(self, span: tuple[int, int]) -> None:
-        """Compute one block of rows and put its results where they belong."""
+    def block(self, span: tuple[int, int]) -> list[_Sum]:
+        """Compute one block of rows and write its rows; what is to be added is returned."""
         parts = {ROWS: span, KEYS: self.keys(*span)}
         arrays: dict[str, Any] = {}
         for name, places in self.plan.recipe.inputs:
@@ -172,13 +174,26 @@ class Stream:
             sizes[KEYS] = parts[KEYS][1] - parts[KEYS][0]
         with np.errstate(all="ignore"):  # each thread has its own state
             found = self.run(arrays, sizes)
+        sums = []
         for name, operand, places in self.plan.recipe.outputs:
             where = self.outputs[name][_cut(places, parts)]
             if self.plan.kinds[operand.name] == ROW:
                 where[...] = found[name]
             else:
-                with self.lock:
-                    where += found[name]
+                sums.append(_Sum(where, found[name]))
+        return sums
+
+
+@dataclass
+class _Sum:
+    """A part of an output, and what a block adds to it."""
+
+    where: Any
+    part: Any
+
+    def added(self) -> None:
+        """Add it."""
+        self.where += self.part
 
 
 def _cut(places: tuple[Labels, ...], parts: Mapping[str, tuple[int, int]]) -> tuple[slice, ...]:
