@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from attnverify.report.mathml import mathml
 from attnverify.report.page import page
@@ -80,4 +81,16 @@ def templates() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["mathml"] = lambda equation: mathml(equation["latex"], equation["text"])
+    environment.filters["coded"] = coded
     return environment
+
+
+def coded(text: str) -> Markup:
+    """The text with what stands between backticks set as code, and everything escaped.
+
+    >>> coded("`align` is <b>")
+    Markup('<code>align</code> is &lt;b&gt;')
+    """
+    # Escaping makes no backtick, so a pair of them holds escaped text alone.
+    told = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(told)  # noqa: S704 - escaped in the line above
