@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.provers.laws import forget
+
 # A first draw may compile a spec, which is slow once and says nothing about the program:
 # deadlines are off. `reproducible` draws the same cases in every run.
 settings.register_profile(
@@ -33,6 +35,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "reproducible"))
 def rng() -> np.random.Generator:
     """A generator that starts alike in every test."""
     return np.random.default_rng(20170612)
+
+
+@pytest.fixture(autouse=True)
+def _proofs_of_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that may change the rules neither finds the proofs of others nor leaves its own."""
+    changing = "monkeypatch" in request.fixturenames
+    if changing:
+        forget()
+    yield
+    if changing:
+        forget()
 
 
 @pytest.fixture

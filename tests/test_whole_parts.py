@@ -230,10 +230,10 @@ DECIDED: list[tuple[Predicate, Predicate, bool | None]] = [
     (eq(remainder(i, 4), 0), eq(remainder(i, 2), 0), True),
     (eq(floor_div(-i - 1, 3), -1), i <= 2, True),
     (eq(floor_div(-i - 1, 3), -1), i <= 1, False),
-    # With an open divisor equal arguments give equal values, and nothing else is known.
+    # With an open divisor equal arguments give equal values, and the rest is within the divisor.
     (eq(floor_div(i, block), floor_div(j, block)) & (j <= i),
      eq(floor_div(i, block), floor_div(j, block)), True),
-    (eq(floor_div(i, block), floor_div(j, block)), j < i + block, None),
+    (eq(floor_div(i, block), floor_div(j, block)), j < i + block, True),
     (eq(floor_div(i, block), floor_div(j, block)), j <= i, None),
 ]  # fmt: skip
 

@@ -47,6 +47,11 @@ def certified(statement: Statement, lines: Sequence[str]) -> tuple[str, ...]:
     return _followed(claim(statement, _taken(lines)), tuple(lines))
 
 
+def forget() -> None:
+    """Forget what was followed, as where the rules themselves are changed."""
+    _followed.cache_clear()
+
+
 @lru_cache(maxsize=2048)
 def _followed(claimed: Claim, lines: tuple[str, ...]) -> tuple[str, ...]:
     """The certificate of a proof without a plan; what was followed once is known."""

@@ -70,6 +70,11 @@ def attempt(statement: Statement, opaque: frozenset[str], limits: Limits) -> Out
     return _attempted(claim(statement, opaque), limits)
 
 
+def forget() -> None:
+    """Forget what was proved, as where the rules themselves are changed."""
+    _attempted.cache_clear()
+
+
 @lru_cache(maxsize=4096)
 def _attempted(claimed: Claim, limits: Limits) -> Outcome:
     proof = _Proof(claimed.statement, claimed.opaque, limits)
