@@ -42,19 +42,10 @@ def elementwise(function: Callable[[Any], Expr]) -> Spec:
     return Spec("one", [x[i, j], w[j]], [let(y[i], total(function(w[j] * x[i, j]), over=j))], [y])
 
 
-# A draw of these has arrays of millions of entries, because every one of four axes is a product.
-LARGE = ("shifted_window_2d", "blocked_2d")
-
-
-@pytest.mark.parametrize(
-    "title",
-    [
-        pytest.param(title, marks=pytest.mark.slow if title.startswith(LARGE) else ())
-        for title in TITLES
-    ],
-)
-# the suite on the catalogue asks order 1 of every member too
-@pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.slow), 2])
+# the suite on the catalogue asks both orders of every member too
+@pytest.mark.slow
+@pytest.mark.parametrize("title", TITLES)
+@pytest.mark.parametrize("order", [1, 2])
 def test_routes_agree_on_the_catalogue(title: str, order: int) -> None:
     for verdict in routes(MEMBERS[title], examples=4, order=order):
         assert verdict.status is Status.HELD, verdict.detail
