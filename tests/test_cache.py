@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import attnverify as av
 from attnverify import cache
 from attnverify.cache import FILE, Cache, Watch
-from attnverify.cli import app
-from attnverify.jobs import content
-from attnverify.jobs.content import house, impure, key_of
+from attnverify.jobs import key as keys
+from attnverify.jobs.key import house, impure, key_of
 from attnverify.verdict import Report, Status
 from tests import house as rules
+from tests.commands import run
 from tests.light import SPEC
 
 # As it is where no test says otherwise.
@@ -51,13 +51,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "cache" / FILE
-
-
-def run(*words: str) -> Result:
-    """Run a command line in this process."""
-    result = CliRunner().invoke(app, list(words))
-    assert "Traceback" not in result.output
-    return result
 
 
 def reused(result: Result) -> bool:
@@ -175,12 +168,12 @@ def told_key(words: tuple[str, ...]) -> str:
     return key
 
 
-@pytest.mark.parametrize("package", content.PACKAGES)
+@pytest.mark.parametrize("package", keys.PACKAGES)
 def test_another_version_has_another_key(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = told_key(WORDS)
     real = metadata.version
     monkeypatch.setattr(
-        content, "version", lambda name: "0.0.other" if name == package else real(name)
+        keys, "version", lambda name: "0.0.other" if name == package else real(name)
     )
     house.cache_clear()
     assert told_key(WORDS) != before
@@ -192,7 +185,7 @@ def test_another_source_has_another_key_and_what_stands_above_has_not(tmp_path: 
         path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("one\n")
-    before = content._source(package)
+    before = keys._source(package)
     for name, other in (
         ("verify.py", True),
         ("provers/normal.py", True),
@@ -201,10 +194,10 @@ def test_another_source_has_another_key_and_what_stands_above_has_not(tmp_path: 
         ("specs/a.py", False),
     ):
         (package / name).write_text("two\n")
-        assert (content._source(package) != before) is other, name
+        assert (keys._source(package) != before) is other, name
         (package / name).write_text("one\n")
     (package / "new.py").write_text("")
-    assert content._source(package) != before
+    assert keys._source(package) != before
 
 
 def test_what_stands_above_is_what_the_floors_say() -> None:
@@ -216,13 +209,13 @@ def test_what_stands_above_is_what_the_floors_say() -> None:
         "verify",
         "jobs",
     }
-    assert above == content.ABOVE
+    assert above == keys.ABOVE
 
 
 def test_every_package_that_is_needed_counts() -> None:
     project = tomllib.loads((rules.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = {line.partition(">")[0] for line in project["project"]["dependencies"]}
-    assert needed <= set(content.PACKAGES)
+    assert needed <= set(keys.PACKAGES)
 
 
 def test_a_changed_spec_leaves_the_others(folder: Path) -> None:

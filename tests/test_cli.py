@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 import attnverify
 from attnverify import store
-from attnverify.cli import Words, app
+from attnverify.cli import Words
 from attnverify.cli.options import mapping, settings
 from attnverify.errors import MissingExtraError, SpecError, UsageError
 from attnverify.jobs.local import processes
@@ -30,6 +29,7 @@ from attnverify.jobs.task import Task, tasks_of
 from attnverify.library import members
 from attnverify.verdict import Report, Section, Status, Verdict
 from attnverify.verify import share
+from tests.commands import run, started
 from tests.house import ROOT
 
 RIGHT = f"{ROOT}/examples/numpy_right.py:causal_attention"
@@ -57,30 +57,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in (("lying", LYING), ("broken", BROKEN), ("stopping", STOPPING)):
         (tmp_path / f"{name}.py").write_text(text)
     return tmp_path
-
-
-def run(*words: str) -> Result:
-    """Run a command line in this process."""
-    result = CliRunner().invoke(app, list(words))
-    assert "Traceback" not in result.output or "--verbose" in words
-    return result
-
-
-@contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command line in a process of its own, which ends with the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "attnverify", *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def test_list_names_every_spec() -> None:
@@ -274,7 +250,7 @@ def test_ctrl_c_in_a_process_keeps_the_verdicts_so_far(folder: Path, jobs: str) 
     words = ["verify", *specs, "--examples", "200", "--jobs", jobs, "--json", "r.json"]
     lines = folder / ".attnverify" / "verdicts.jsonl"
     deadline = time.monotonic() + 120
-    with started(*words) as process:
+    with started(*words, stderr=subprocess.PIPE) as process:
         while not (lines.exists() and b'"verdict"' in lines.read_bytes()):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
@@ -288,7 +264,7 @@ def test_ctrl_c_in_a_process_keeps_the_verdicts_so_far(folder: Path, jobs: str) 
 
 
 def test_a_real_process_leaves_with_the_status() -> None:
-    with started("show", "gobal") as process:
+    with started("show", "gobal", stderr=subprocess.PIPE) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert err == "attnverify: no spec of this name (spec: gobal); did you mean global or local?\n"

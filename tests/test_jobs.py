@@ -8,23 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from attnverify import store
-from attnverify.cli import app
 from attnverify.errors import AttnverifyError
 from attnverify.jobs.schedule import TRIES, judged
 from attnverify.jobs.task import Task, recorded
 from attnverify.store import Run
 from attnverify.verdict import Report, Section, Status, Verdict
+from tests.commands import run, started
 from tests.house import ROOT
 from tests.light import FAMILY, SPEC
 
@@ -38,30 +36,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NO_COLOR", "1")
     (tmp_path / "four.py").write_text(FAMILY)
     return tmp_path
-
-
-def run(*words: str) -> Result:
-    """Run a command line in this process."""
-    result = CliRunner().invoke(app, list(words))
-    assert "Traceback" not in result.output
-    return result
-
-
-@contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command line in a process of its own, which ends with the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "attnverify", *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def timeless(path: Path) -> dict[str, Any]:

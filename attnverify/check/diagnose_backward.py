@@ -81,8 +81,9 @@ class BackwardDiagnosis(Diagnosis):
         return {}
 
     def _due(self, spec: Spec) -> Dues:
+        judge = self.judge
         rounding = Rounding(
-            spec, self.judge.dtype, internal=self.judge.internal, profile=self.judge.profile
+            spec, judge.dtype, internal=judge.internal, profile=judge.profile, types=judge.types
         )
         return partial(self._wrong, rounding)
 

@@ -48,13 +48,15 @@ class Judge:
         *,
         internal: str | None = None,
         profile: str = "loose",
+        backward: bool = True,
     ) -> None:
         self.spec, self.subject, self.dtype = spec, subject, dtype
         self.internal, self.profile = internal, profile
+        self.backward = backward
         self.types = typed(spec, subject.plan.types, dtype)
         self._forward = Rounding(spec, dtype, internal=internal, profile=profile, types=self.types)
         self._whole: Rounding | None = None
-        self.no_backward = ""
+        self.no_backward = "" if backward else FORWARD_ONLY
 
     def forward_name(self, output: str) -> str:
         """The name of a forward comparison."""
@@ -101,13 +103,15 @@ class Judge:
 
     def look(self, case: Case) -> None:
         """Find out, on one case, whether the backward pass can be asked at all."""
-        narrow = [name for name, kind in self.types.items() if kind.name in EIGHT_BITS]
-        if narrow:
-            self.no_backward = f"no gradient goes through what has 8 bits: {', '.join(narrow)}"
-        elif self.no_backward != FORWARD_ONLY:
-            self.no_backward = self._reason(case) if self.subject.plan.real else ""
+        if self.backward:
+            self.no_backward = self._reason(case)
 
     def _reason(self, case: Case) -> str:
+        narrow = [name for name, kind in self.types.items() if kind.name in EIGHT_BITS]
+        if narrow:
+            return f"no gradient goes through what has 8 bits: {', '.join(narrow)}"
+        if not self.subject.plan.real:
+            return ""
         try:
             return self.subject.backward_reason(case.arrays, case.parameters)
         except SubjectFault:

@@ -12,7 +12,7 @@ from attnverify.check.empties import empties, without_places
 from attnverify.check.explained import explained
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
-from attnverify.check.judge import FORWARD_ONLY, Judge
+from attnverify.check.judge import Judge
 from attnverify.check.matched import STYLES, by_many
 from attnverify.check.poison import poisoned
 from attnverify.check.profile import may_be_tighter, with_profile
@@ -37,15 +37,14 @@ def _drawn(draw: Draw, seed: int, count: int | None) -> Iterator[Case]:
 
 def judge_of(settings: Settings, dtype: str, profile: str = "") -> Judge:
     """The judge of one dtype, under the profile declared or another."""
-    judge = Judge(
+    return Judge(
         settings.spec,
         settings.wrapped(dtype),
         dtype,
         internal=settings.internal,
         profile=profile or settings.profile,
+        backward=settings.backward,
     )
-    judge.no_backward = "" if settings.backward else FORWARD_ONLY
-    return judge
 
 
 def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from attnverify.errors import AttnverifyError, MissingExtraError, UsageError
-from attnverify.jobs.content import house
+from attnverify.jobs.key import house
 from attnverify.jobs.task import Task, recorded, verified
 from attnverify.library import find
 from attnverify.store import Run

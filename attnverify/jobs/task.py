@@ -9,7 +9,7 @@ from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from attnverify.cache import Cache
-from attnverify.jobs.content import key_of, member_key
+from attnverify.jobs.key import key_of, member_key
 from attnverify.store import Run
 from attnverify.verdict import Report, Section, Status, Verdict
 

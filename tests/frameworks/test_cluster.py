@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from attnverify.cli import app
 from attnverify.errors import AttnverifyError
 from attnverify.jobs.cluster import Far, far
-from attnverify.jobs.content import house
+from attnverify.jobs.key import house
 from attnverify.jobs.task import Task
+from tests.commands import started
 from tests.light import FAMILY
-from tests.test_jobs import started, timeless, until
+from tests.test_jobs import timeless, until
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 distributed = pytest.importorskip("distributed")
