@@ -20,6 +20,7 @@ from attnverify.algebra.terms import Expr, Index, Maximum, Softmax, Threshold, T
 from attnverify.certify import told as certificate
 from attnverify.compile import compile  # noqa: A004  the fixed public name
 from attnverify.errors import AttnverifyError
+from attnverify.exact import Kept
 from attnverify.invariants import Invariant, applicable, roles
 from attnverify.library import members
 from attnverify.pictured import weights_map
@@ -111,10 +112,10 @@ def _verdicts(
     start = time.perf_counter()
     computed = joints([statement for _, statements in asked for statement in statements])
     drawn = draws(paths, computed, examples, seed)
-    found = iter(tried(computed, drawn))
+    found, kept = iter(tried(computed, drawn)), Kept()
     spent = (time.perf_counter() - start) / max(1, len(asked))
     for name, statements in asked:
-        settling = partial(settle, spec, name, [(one, next(found)) for one in statements])
+        settling = partial(settle, spec, name, [(s, next(found)) for s in statements], kept)
         verdict = _timed(settling)
         yield replace(verdict, seconds=verdict.seconds + spent)
     for name in (name for name in spec.announces if name in skipped):
@@ -162,12 +163,14 @@ def ask(invariant: Invariant, spec: Spec, examples: int, seed: int) -> Verdict:
     return settle(spec, invariant.name, list(found))
 
 
-def settle(spec: Spec, name: str, found: list[tuple[Statement, Verdict]]) -> Verdict:
+def settle(
+    spec: Spec, name: str, found: list[tuple[Statement, Verdict]], kept: Kept | None = None
+) -> Verdict:
     """The verdict on an invariant from what draws say of its statements.
 
     A failure that the spec announces is expected.
     """
-    verdict = joined(name, [decide(statement, seen) for statement, seen in found])
+    verdict = joined(name, [decide(statement, seen, kept) for statement, seen in found])
     reason = spec.announces.get(name)
     if reason is None:
         return verdict
@@ -184,15 +187,18 @@ def settle(spec: Spec, name: str, found: list[tuple[Statement, Verdict]]) -> Ver
     )
 
 
-def decide(statement: Statement, seen: Verdict) -> Verdict:
-    """Prove a statement that no draw refutes; a proof is also evaluated exactly."""
+def decide(statement: Statement, seen: Verdict, kept: Kept | None = None) -> Verdict:
+    """Prove a statement that no draw refutes; a proof is also evaluated exactly.
+
+    Statements of one spec that are given the same `kept` share the tables of its equations.
+    """
     if seen.status is Status.REFUTED:
         return seen
     proof = prove(statement)
     if not proof.proved:
         return replace(seen, detail=f"{seen.detail}; not proved: {proof.reason}")
     for case in exact_cases(statement):
-        found = confirm(trial(statement), case)
+        found = confirm(trial(statement), case, kept)
         if found.status is Status.REFUTED:
             raise AttnverifyError(
                 "the prover and the exact interpreter disagree",

@@ -11,9 +11,9 @@ from fractions import Fraction
 import numpy as np
 
 from attnverify.algebra.parameters import checked
-from attnverify.equations import Equation
 from attnverify.errors import AttnverifyError, ParameterError, ShapeError
 from attnverify.exact.arithmetic import fraction
+from attnverify.exact.kept import Filling, Kept
 from attnverify.exact.shapes import Array, as_array, kind_of, solve
 from attnverify.exact.valuation import Valuation
 from attnverify.spec import Spec
@@ -30,6 +30,7 @@ def evaluate(
     rational: bool = False,
     names: Iterable[str] | None = None,
     sizes: Mapping[str, int] | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Array]:
     """The outputs of a spec, or the tensors in `names`, as object arrays of exact numbers.
 
@@ -38,6 +39,7 @@ def evaluate(
     factors do not follow.  Values are mpmath numbers of `precision` decimal digits; with
     `rational=True` they are fractions, and what is irrational raises.
     log 0 is -inf, the inverse of 0 is 0, and a softmax row that sees no key is 0.
+    With `kept`, an equation that an earlier call computed of the same numbers is not computed anew.
     Raises ShapeError for arrays that disagree, ParameterError for a missing or wrong parameter.
 
     >>> from attnverify import load
@@ -46,19 +48,13 @@ def evaluate(
     [[[[mpf('3.0')]]]]
     """
     tables = _tables(spec, arrays)
-    valuation = Valuation(
-        solve(spec.name, spec.inputs, tables, sizes or {}, spec.axes),
-        tables,
-        _parameters(spec, parameters or {}),
-        precision,
-        rational=rational,
-    )
+    length = solve(spec.name, spec.inputs, tables, sizes or {}, spec.axes)
+    given = _parameters(spec, parameters or {})
+    valuation = Valuation(length, tables, given, precision, rational=rational)
+    setting = (*sorted(length.items()), *sorted(given.items()), precision, rational)
+    filling = Filling(valuation, tables, setting, Kept() if kept is None else kept)
     for statement in spec.equations:
-        if isinstance(statement, Equation):
-            valuation.assign(statement.head, statement.body)
-        else:
-            steps = {step.head: step.body for step in statement.steps}
-            valuation.iterate(statement.along, steps, statement.states, reverse=statement.reverse)
+        filling.fill(statement)
     wanted = spec.outputs if names is None else tuple(names)
     unknown = [name for name in wanted if name not in spec.heads]
     if unknown:
@@ -198,4 +194,4 @@ def _fractions(array: Array) -> Array:
     return result.reshape(array.shape)
 
 
-__all__ = ["Valuation", "difference", "evaluate"]
+__all__ = ["Kept", "Valuation", "difference", "evaluate"]

@@ -16,7 +16,7 @@ from attnverify.algebra.predicates import Predicate
 from attnverify.algebra.terms import Entry, Expr, Index, Tensor
 from attnverify.errors import ShapeError
 from attnverify.exact.arithmetic import Arithmetic, HighPrecision, Rational, Value
-from attnverify.exact.closures import Closures
+from attnverify.exact.closures import Closures, Table
 from attnverify.exact.places import Places
 from attnverify.exact.scalars import Scalars, Thunk
 from attnverify.exact.shapes import Array, as_array, kind_of
@@ -79,6 +79,15 @@ class Valuation:
         result = np.empty(len(flat), dtype=object)
         result[:] = flat
         return result.reshape(shape)
+
+    def table(self, name: str) -> Table:
+        """A tensor's table as it is kept: its values in a row, and its shape."""
+        return self._closures.tables[name]
+
+    def restore(self, name: str, table: Table) -> None:
+        """Set a tensor's table to one that was taken by `table`."""
+        self._closures.tables[name] = table
+        self._asked.clear()
 
     def put(self, name: str, values: object) -> None:
         """Set the table of a tensor, axes in the order of its places."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from attnverify.algebra.terms import Entry, Tensor
 from attnverify.compare import within
 from attnverify.equations import Equation
-from attnverify.exact import evaluate
+from attnverify.exact import Kept, evaluate
 from attnverify.provers.draws import Case, Drawer, Group, Plan, plan
 from attnverify.provers.joint import Joint, drawer_of, given, joints, mapping, moved
 from attnverify.provers.shrink import shrunk
@@ -235,21 +235,19 @@ def _within(statement: Statement, case: Case) -> Case:
     return Case(sizes, parameters, case.style, case.seed)
 
 
-def confirm(computed: Trial, case: Case) -> Verdict:
-    """One case by the exact interpreter: the verdict on a statement's two sides at fifty digits."""
+def confirm(computed: Trial, case: Case, kept: Kept | None = None) -> Verdict:
+    """One case by the exact interpreter: the verdict on a statement's two sides at fifty digits.
+
+    Statements of one spec that are given the same `kept` share the tables of its equations.
+    """
     statement, arrays = computed.statement, computed.arrays(case)
     order = _order(statement, case, 0)
-    sides = evaluate(computed.spec, arrays, dict(case.parameters), sizes=dict(case.sizes))
+    exactly = partial(
+        evaluate, computed.spec, parameters=case.parameters, sizes=case.sizes, kept=kept
+    )
+    sides = exactly(arrays)
     if statement.relabels:
-        other = _moved(statement, arrays, case)
-        right = evaluate(
-            computed.spec,
-            other,
-            dict(case.parameters),
-            sizes=dict(case.sizes),
-            names=["right__"],
-        )
-        sides = {**sides, **right}
+        sides |= exactly(_moved(statement, arrays, case), names=["right__"])
     numbers = {name: _floats(value) for name, value in sides.items()}
     size = np.maximum(np.abs(numbers["left__"]), np.abs(numbers["right__"])) + 1
     left, due = _follow(sides["left__"], order), sides["right__"]
