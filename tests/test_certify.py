@@ -388,6 +388,7 @@ print(json.dumps([certificate(place) for place in range(0, len(TRUE), 6)]))
 """
 
 
+@pytest.mark.slow
 def test_certificates_do_not_change_with_the_hash_seed() -> None:
     answers = []
     for seed in ("0", "1", "2"):

@@ -41,6 +41,7 @@ def refuted(pair: Right, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return {verdict.name for _, verdict in found if verdict.status is Status.REFUTED}
 
 
+@pytest.mark.slow
 def test_a_stored_cotangent_of_a_scaled_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the form, code that multiplies a softmax by a sink's share is refuted."""
     pair = SPECS["sinks"][1]

@@ -43,7 +43,14 @@ def test_right_ones_pass(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", commands("numpy_wrong.py"))
+@pytest.mark.parametrize(
+    "command",
+    [
+        # Each asks twice, in processes of their own: one of them shows the way.
+        pytest.param(command, marks=pytest.mark.slow if number else ())
+        for number, command in enumerate(commands("numpy_wrong.py"))
+    ],
+)
 def test_wrong_ones_are_refuted_and_the_replay_refutes_them_again(
     command: str, tmp_path: Path
 ) -> None:

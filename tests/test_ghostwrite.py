@@ -154,6 +154,7 @@ def test_without_a_subject_the_compiled_spec_stands_in(tmp_path: Path) -> None:
     assert status == 0, output
 
 
+@pytest.mark.slow
 def test_a_subject_in_a_file_is_loaded_from_there(tmp_path: Path) -> None:
     text = av.ghostwrite("global", against="kernel.py:causal", layout="b h n d")
     assert 'resolve_subject("kernel.py:causal"), spec, layout="b h n d")' in text

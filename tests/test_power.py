@@ -95,7 +95,9 @@ def test_what_is_caught_is_refuted_when_it_is_there() -> None:
     assert {v.status for v in report.comparisons} == {Status.REFUTED}
 
 
-@pytest.mark.parametrize("fault", ["scale 1 %", "scale 0.3 %"])
+@pytest.mark.parametrize(
+    "fault", [pytest.param("scale 1 %", marks=pytest.mark.slow), "scale 0.3 %"]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_power_says_what_a_subject_with_the_fault_meets(fault: str, dtype: str) -> None:
     """Five draws in 16 bits see neither scale, and do not say that they would."""
@@ -124,6 +126,7 @@ def test_a_kept_case_is_asked_for_its_own_fault_alone(tmp_path: Path) -> None:
 # What many draws show together
 
 
+@pytest.mark.slow
 def test_a_scale_off_by_less_than_a_rounding_is_seen_by_many_draws_together() -> None:
     settings: dict[str, Any] = {"dtypes": ("bfloat16",), "profile": "strict"}
     right = judged("causal", **settings).raise_if_refuted()

@@ -113,6 +113,7 @@ def test_a_backward_pass_that_is_not_judged_is_skipped_with_the_reason(
     result.stdout.fnmatch_lines(["SKIPPED*UNDECIDED: backward is not judged: no VJP was given*"])
 
 
+@pytest.mark.slow
 def test_subjects_are_judged_against_one_spec_or_each_against_its_own(
     folder: pytest.Pytester,
 ) -> None:
@@ -134,6 +135,7 @@ def test_parameters_are_set_and_layouts_named(folder: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.slow
 def test_workers_of_xdist_report_the_same_items(folder: pytest.Pytester) -> None:
     # Asked twice, this subject gives different verdicts: workers must not each ask it.
     asked = ("--attnverify", "causal", "--against", "kernel:whimsical", "--against", "kernel:right")
@@ -198,7 +200,9 @@ def test_options_that_do_not_fit_are_a_usage_error(
     ("spec", "subject", "words", "workers"),
     [
         ("gobal", "kernel:right", "did you mean global or local?", ()),
-        ("causal", "kernel:rihgt", "did you mean right?", ("-n", "2")),
+        pytest.param(
+            "causal", "kernel:rihgt", "did you mean right?", ("-n", "2"), marks=pytest.mark.slow
+        ),
         ("causal", "nowhere:f", "nowhere does not import", ()),
         ("sliding_window", "kernel:right", "unexpected keyword argument 'window'", ()),
     ],

@@ -216,7 +216,14 @@ def test_a_run_of_one_recipe_is_what_the_joint_computes() -> None:
     assert np.array_equal(found["left__0"], left[0])
 
 
-@pytest.mark.parametrize("name", ["causal", "linear", "padding"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("causal", marks=pytest.mark.slow),
+        "linear",
+        pytest.param("padding", marks=pytest.mark.slow),
+    ],
+)
 def test_every_spec_has_two_hundred_draws_that_feed_every_numerical_cell(name: str) -> None:
     report = verify(name)
     fewest = 0

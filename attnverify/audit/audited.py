@@ -166,8 +166,8 @@ def suggested(
 
     >>> import numpy as np
     >>> def nothing(fn): ...
-    >>> extra = suggested(audit(nothing, "global"), "global")
-    >>> audit(extra, "global").ok
+    >>> extra = suggested(audit(nothing, "luong_dot"), "luong_dot")
+    >>> audit(extra, "luong_dot").ok
     True
     """
     found = load(spec, **params) if isinstance(spec, str) else spec

@@ -100,6 +100,7 @@ def test_a_family_with_an_edge_that_does_not_hold_is_refuted(
     assert one_family(["causal"]).status is Status.UNDECIDED
 
 
+@pytest.mark.slow
 def test_the_whole_ledger_is_ok_and_its_page_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

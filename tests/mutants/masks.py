@@ -51,7 +51,7 @@ def window_lost_without_mask(wrong: bool) -> Function:
     return subject
 
 
-@mutant("MSK-06", "sliding_window", "window < n", quick=True)
+@mutant("MSK-06", "sliding_window", "window < n")
 def window_one_too_wide(wrong: bool) -> Function:
     def subject(q: Array, k: Array, v: Array, window: int) -> Array:
         i, j = places(scores(q, k))

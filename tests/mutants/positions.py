@@ -33,7 +33,7 @@ def angles(x: Array, start: Array = 0) -> Array:
     return (np.arange(x.shape[-2]) + start)[..., None] * frequencies(x.shape[-1])
 
 
-@mutant("POS-01", "rope", "d >= 4 and positions beyond 0", pairing="half", quick=True)
+@mutant("POS-01", "rope", "d >= 4 and positions beyond 0", pairing="half")
 def interleaved_angles_on_halves(wrong: bool) -> Function:
     def rotated(x: Array) -> Array:
         if not wrong:
