@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked, asked, renamed, widest
 from attnverify.check.diagnose import Computed, Diagnosis, Dues
+from attnverify.check.explanation import Candidate
 from attnverify.compare import WIDTHS, Due
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case
@@ -43,8 +44,8 @@ class BackwardDiagnosis(Diagnosis):
         """The gradients that the subject gives on cases."""
         return asked(self.judge, cases, backward=True)
 
-    def candidates(self) -> Iterator[Mutant]:
-        """Gradients that may be computed instead, the likelier ones first."""
+    def made(self) -> Iterator[Mutant]:
+        """Every gradient that may be computed instead, the likelier ones first."""
         return backward_mutants(self.judge.spec)
 
     def _seeds(self, case: Case) -> dict[str, Array]:
@@ -54,7 +55,7 @@ class BackwardDiagnosis(Diagnosis):
         """What a gradient's outputs are, by the names that answers go by."""
         return {f"d{n}": values[row.name] for n, row in self.derived.slopes.items()}
 
-    def program(self, spec: Spec) -> Computed:
+    def compiled(self, spec: Spec) -> Computed:
         """What a gradient, the right one or a mutant, gives on a case, by the answers' names."""
         oracle = compile_spec(spec)
 
@@ -101,7 +102,7 @@ class BackwardDiagnosis(Diagnosis):
         finite = sigma[np.isfinite(sigma)]
         return super()._room(case, name) + WIDTHS * float(finite.max(initial=0.0))
 
-    def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
+    def _has_empty_rows(self, mutant: Mutant | Candidate, case: Case) -> bool:
         # What a row without keys gives backward is asked of the forward pass's own mask alone.
         del mutant, case
         return False

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.errors import SpecError
 from attnverify.inputs import Case
 from attnverify.transforms.mutate import Mutant, Operator

@@ -6,8 +6,9 @@ import inspect
 from typing import Any
 
 import attnverify as av
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
 from attnverify.check.diagnose_backward import BackwardDiagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings, declared
 from attnverify.inputs import Draw
@@ -26,7 +27,6 @@ CHANCE = "what it answers depends on chance"
 UNNAMED = {
     "POS-21": "a table of its own, which no operator knows",
     "POS-22": "no operator shifts rows as a wrong reshape does",
-    "KVC-05": "no operator has a page too many",
     "DRP-07": "no operator drops channels of the output",
     "EDG-06": "masked NaN leak, which draws do not have",
     "EDG-10": "its answer has a shape that is not due",
