@@ -20,7 +20,7 @@ from attnverify.check.asked import widest
 from attnverify.check.explanation import Candidate, habit
 from attnverify.check.shifts import shifted
 from attnverify.compare import Due
-from attnverify.compile.recipe import Op, Recipe, holds_whole
+from attnverify.compile.recipe import Op, Recipe, holds_whole, op_labels
 from attnverify.compile.run import aligned
 from attnverify.dtypes import float_type
 from attnverify.inputs import Case
@@ -96,6 +96,8 @@ def arithmetics(program: Program) -> Iterator[Candidate]:
         *(_products(sites, to) for to in types),
         *(_sums(sites, to) for to in sums),
         *(_rounded(sites, to) for to in types),
+        *(_operands(sites, to) for to in types),
+        *(_logarithms(sites, to) for to in types),
     )
     for operator, sentence, bends in made:
         yield Arithmetic(operator, sentence, fine=True, program=program, bends=bends)
@@ -276,3 +278,49 @@ def _rounded(sites: Sites, to: str) -> Iterator[Made]:
     for op in sites.real:
         if op.kind in ("input", "contract") or (op.labels and op.out not in sites.tables):
             yield ROUNDED, f"rounds {sites.words(op)} to {to}", {op.out: rounding(to)}
+
+
+def _operands(sites: Sites, to: str) -> Iterator[Made]:
+    """An operand of one product rounded for it alone."""
+    for op in sites.real:
+        if op.kind == "contract":
+            for number, operand in enumerate(op.operands):
+                read = sites.words(sites.by_name[operand.name])
+                told = f"rounds {read} to {to} where {sites.words(op)} needs it"
+                yield ROUNDED, told, {op.out: _read_narrow(number, to)}
+
+
+def _read_narrow(number: int, to: str) -> Bend:
+    narrow = rounding(to)
+
+    def bend(op: Op, _value: Array, read: tuple[Array, ...]) -> Array:
+        letters = {x: chr(ord("a") + n) for n, x in enumerate(dict.fromkeys(op_labels(op)))}
+        terms = ["..." + "".join(letters[x] for x in o.labels) for o in op.operands]
+        arrays = [narrow(op, a, ()) if n == number else a for n, a in enumerate(read)]
+        kept = "".join(letters[x] for x in op.labels)
+        return np.asarray(np.einsum(f"{','.join(terms)}->...{kept}", *arrays))
+
+    return bend
+
+
+def _logarithms(sites: Sites, to: str) -> Iterator[Made]:
+    """Weights normalised by a log-sum-exp that is kept in a narrow type."""
+    tops = [op for op in sites.real if op.kind == "reduce" and op.detail == "max"]
+    for op in sites.real:
+        if op.detail == "inverse" and tops and op.labels == tops[0].labels:
+            yield ROUNDED, f"rounds the log-sum-exp to {to}", _by_logarithm(tops[0], op, to)
+
+
+def _by_logarithm(top: Op, divided: Op, to: str) -> dict[str, Bend]:
+    narrow, known = rounding(to), list[Array]()
+
+    def keep(_op: Op, value: Array, _read: tuple[Array, ...]) -> Array:
+        known[:] = [np.where(np.isneginf(value), 0, value)]
+        return value
+
+    def bend(op: Op, value: Array, read: tuple[Array, ...]) -> Array:
+        with np.errstate(all="ignore"):
+            logarithm = narrow(op, known[0] + np.log(read[0]), read)
+            return np.asarray(np.where(read[0] == 0, value, np.exp(known[0] - logarithm)))
+
+    return {top.out: keep, divided.out: bend}

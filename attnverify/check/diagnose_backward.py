@@ -51,7 +51,11 @@ class BackwardDiagnosis(Diagnosis):
     def _seeds(self, case: Case) -> dict[str, Array]:
         return {self.derived.seeds[out]: np.asarray(a) for out, a in case.cotangents.items()}
 
-    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, case: Case) -> dict[str, Array]:
+        """The arrays that a gradient reads: inputs, and cotangents by their own names."""
+        return {**case.arrays, **self._seeds(case)}
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What a gradient's outputs are, by the names that answers go by."""
         return {f"d{n}": values[row.name] for n, row in self.derived.slopes.items()}
 
@@ -60,8 +64,8 @@ class BackwardDiagnosis(Diagnosis):
         oracle = compile_spec(spec)
 
         def computed(case: Case) -> Mapping[str, Array]:
-            arrays = arrays_for(oracle.dtype, {**case.arrays, **self._seeds(case)})
-            return self._named(oracle(**arrays, **case.parameters, sizes=case.sizes))
+            arrays = arrays_for(oracle.dtype, self.given(case))
+            return self.named(oracle(**arrays, **case.parameters, sizes=case.sizes))
 
         return computed
 
@@ -89,11 +93,10 @@ class BackwardDiagnosis(Diagnosis):
 
     def _wrong(self, rounding: Rounding, case: Case) -> Mapping[str, Due] | None:
         right = self._right(case)
-        arrays = {**case.arrays, **self._seeds(case)}
-        expected = rounding.expected(arrays, case.parameters, case.seed, case.sizes)
+        expected = rounding.expected(self.given(case), case.parameters, case.seed, case.sizes)
         if right is None or expected.reason:
             return None
-        return widest(self._named(expected.dues), right)
+        return widest(self.named(expected.dues), right)
 
     def _room(self, case: Case, name: str) -> float:
         # Where all keys are equal dQ is the rounding of terms that cancel, and no share of itself.

@@ -8,13 +8,13 @@ from math import prod
 from typing import Any
 
 from attnverify.check.chance import dropped
-from attnverify.check.diagnose import Diagnosis
+from attnverify.check.diagnose import CLOCK, SECONDS, Diagnosis
 from attnverify.check.diagnose_backward import BackwardDiagnosis
 from attnverify.check.explanation import Explanation, Observed
 from attnverify.check.fits import fitted
 from attnverify.check.judge import Judge
 from attnverify.check.kept import kept
-from attnverify.check.otherwise import otherwise
+from attnverify.check.otherwise import otherwise, otherwise_backward
 from attnverify.check.pairs import paired
 from attnverify.check.squeezed import squeezed
 from attnverify.inputs import Case, Draw
@@ -44,7 +44,7 @@ def explained(
     if not kind:
         return [*verdicts]
     search = (Diagnosis if kind == FORWARD else BackwardDiagnosis)(
-        judge, draw, _of(kind, failing), seed
+        judge, draw, _of(kind, failing), seed, SECONDS, CLOCK
     )
     told = _told(search, kind, [v for v in verdicts if v.name.startswith(kind)])
     return [
@@ -62,16 +62,18 @@ def _of(kind: str, failing: Mapping[str, Case]) -> list[Case]:
 
 def _told(search: Diagnosis, kind: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """What a search found, as evidence holds it; else why nothing, and what is known."""
-    found = _forward(search) if kind == FORWARD else _backward(search)
+    found = all_explanations(search)
     if found:
         return {"explained": [one.plain() for one in found]}
     why = (LATE if search.cut else NONE)[kind]
     return {"unexplained": "; ".join([why, *_known(verdicts)])}
 
 
-def _forward(search: Diagnosis) -> Sequence[Explanation | Observed]:
-    """What explains outputs: what is cheap to see first, what needs most combinations last."""
+def all_explanations(search: Diagnosis) -> Sequence[Explanation | Observed]:
+    """What explains answers: what is cheap to see first, what needs most combinations last."""
     search.collect()
+    if isinstance(search, BackwardDiagnosis):
+        return search.among(search.candidates()) or search.among(otherwise_backward(search))
     return (
         (search.quick and squeezed(search))
         or search.among(search.candidates())
@@ -82,11 +84,6 @@ def _forward(search: Diagnosis) -> Sequence[Explanation | Observed]:
         or paired(search)
         or ()
     )
-
-
-def _backward(search: Diagnosis) -> Sequence[Explanation | Observed]:
-    """What explains gradients beside right outputs."""
-    return search.explanations()
 
 
 def _known(verdicts: Sequence[Verdict]) -> Iterator[str]:
