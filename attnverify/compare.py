@@ -24,6 +24,8 @@ Array = NDArray[Any]
 # square 1.5.
 WIDTHS = 6.0
 RMS = 1.5
+# What lies within this share of the way to one of two arrays is much nearer to it.
+MUCH = 0.25
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,27 @@ def require(name: str, got: Array | None, due: Due, form: Form | None = None) ->
     if verdict.status is not Status.HELD:
         raise RefutedError(f"{verdict.name}: {verdict.detail}")
     return verdict
+
+
+def nearer(name: str, got: Array, value: Array, other: Array) -> Verdict:
+    """HELD where an answer is much nearer to one array than to another, NaN where that one is.
+
+    >>> nearer("O", np.array([1.01]), np.array([1.0]), np.array([2.0])).status.value
+    'HELD'
+    """
+    one, two = (_apart(np.asarray(got, float), np.asarray(x, float)) for x in (value, other))
+    detail = f"{one:.3g} from the one, {two:.3g} from the other"
+    held = one <= MUCH * two and math.isfinite(one)
+    return Verdict(name, Status.HELD if held else Status.REFUTED, detail)
+
+
+def _apart(got: Array, value: Array) -> float:
+    """The root mean square of the differences; infinite where only one is NaN, or an infinity."""
+    same = (got == value) | (np.isnan(got) & np.isnan(value))
+    with np.errstate(all="ignore"):
+        away = np.where(same, 0.0, got - value)
+        size = float(np.sqrt(np.mean(np.square(away)))) if away.size else 0.0
+    return size if math.isfinite(size) else math.inf
 
 
 def together(

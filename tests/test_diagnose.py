@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 import attnverify as av
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings
 from attnverify.inputs import Draw

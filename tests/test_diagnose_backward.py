@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import attnverify as av
-from attnverify.check.diagnose import Explanation
 from attnverify.check.diagnose_backward import BackwardDiagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings
 from attnverify.inputs import Draw

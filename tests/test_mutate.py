@@ -32,6 +32,7 @@ CATALOGUE = (
     av.load("grouped_query"),
     av.load("talking_heads"),
     av.load("causal").replace(outputs=("O", "L")),
+    av.load("paged"),
 )
 SPECS = (*COMPOSED, *CATALOGUE)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import attnverify as av
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.check.pairs import paired
 from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked, agrees, asked, fresh, renamed
+from attnverify.check.explanation import Candidate, Explanation
 from attnverify.check.judge import Judge
-from attnverify.compare import Due, within
+from attnverify.check.once import Once
+from attnverify.compare import Due, nearer, within
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case, Draw
 from attnverify.rounding import arrays_for
@@ -31,51 +33,17 @@ T = TypeVar("T")
 Computed: TypeAlias = "Callable[[Case], Mapping[str, Array]]"
 Dues: TypeAlias = "Callable[[Case], Mapping[str, Due] | None]"
 # Of the processor, and by the clock where others keep it busy.
-SECONDS, CLOCK = 7.0, 20.0
+SECONDS, CLOCK = 7.0, 30.0
+# What evidence may take beyond that.
+SURE = 2.0
 # A subject that compiles or crashes at each call is asked less often.
-ASKING = 8.0
+ASKING, QUICK = 8.0, 0.1
 # A sieve lets through what is near; the derived bound decides.
 NEAR = 0.02
-SIEVES = 4
+SIEVES, SMALL = 4, 2
 LISTED = 6
 ENOUGH = 8
 TINY = 1e-30
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One mutant that gives the subject's answers: how often, and how often the spec does not."""
-
-    mutant: Mutant
-    agreed: int
-    differed: int
-    also: int = 0
-
-    def plain(self) -> dict[str, Any]:
-        """As the evidence of a verdict holds it."""
-        operator = self.mutant.operator
-        cited = [f"{c.bug}: {c.title}, {c.source} ({c.year})" for c in operator.citations]
-        return {
-            "sentence": self.mutant.sentence,
-            "operator": operator.name,
-            "bugs": list(operator.bugs),
-            "evidence": self.evidence,
-            "citations": cited,
-            "equations": [str(s) for s in _changed(self.mutant)],
-        }
-
-    @property
-    def evidence(self) -> str:
-        """How often the mutant gives the subject's answers, and how often the spec does not.
-
-        `agreed` and `differed` count inputs that the check has not seen, `also` those that failed.
-        """
-        told = f"agrees on {self.agreed} of {self.agreed} fresh inputs, differs from the spec on "
-        return f"{told}{self.differed}" if self.differed else f"{told}{self.also} that failed"
-
-
-def _changed(mutant: Mutant) -> list[object]:
-    return [s for s in mutant.spec.equations if getattr(s, "name", "") == mutant.place]
 
 
 @dataclass
@@ -90,33 +58,71 @@ class Diagnosis:
     clock: float = CLOCK
     asked: list[Asked] = field(default_factory=list)
     cut: bool = False
+    # Whether a call costs so little that more may be made to see what it keeps or drops.
+    quick: bool = True
 
     def __post_init__(self) -> None:
         self._began = time.process_time(), time.monotonic()
+        self.allowed = self.seconds
 
     def explanations(self) -> list[Explanation]:
         """The mutants that agree with the subject on every draw, the likelier ones first."""
         self.collect()
+        return self.among(self.candidates())
+
+    def among(self, candidates: Iterable[Mutant | Candidate]) -> list[Explanation]:
+        """Those of some candidates that agree with the subject on every draw, in their order."""
         if len(self.asked) < ENOUGH or not self.sieves:
             return []
-        near = [m for m in self.in_time(self.candidates()) if self.passes(m)]
-        return [found for m in self.in_time(near) if (found := self.evidence_for(m))][:LISTED]
+        near = [m for m in self.in_time(candidates) if self.passes(m)]
+        # What is near is seldom anything else: it gets the time that it takes.
+        self.seconds = max(self.seconds, self.allowed + (SURE if near else 0.0))
+        found: list[Explanation] = []
+        for mutant in self.in_time(near):
+            # Of one habit there are many kinds, which the draws may not tell apart.
+            if mutant.operator not in [f.mutant.operator for f in found if _habit(f.mutant)]:
+                one = self.evidence_for(mutant)
+                found += [one] if one is not None else []
+        return found[:LISTED]
 
     def collect(self) -> None:
         """Ask the subject: the cases that failed, and fresh ones as long as there is time."""
         cases = chain(self.failing, fresh(self.draw, self.seed))
+        began = time.monotonic()
         self.asked = list(self.answers_on(self.in_time(cases, min(ASKING, self.clock))))
+        self.quick = time.monotonic() - began < QUICK * max(1, len(self.asked))
 
     def answers_on(self, cases: Iterable[Case]) -> Iterator[Asked]:
         """What the subject gives on cases."""
         return asked(self.judge, cases, backward=False)
 
     def candidates(self) -> Iterator[Mutant]:
-        """What may be computed instead, the likelier ones first."""
+        """What may be computed instead, the likelier ones first, each made once."""
+        return iter(self._mutants)
+
+    @cached_property
+    def _mutants(self) -> Once[Mutant]:
+        return Once(self.made())
+
+    def made(self) -> Iterator[Mutant]:
+        """Every mutant of the spec."""
         return mutants(self.judge.spec)
 
+    @cached_property
+    def _programs(self) -> dict[int, tuple[Spec, Computed]]:
+        return {}
+
     def program(self, spec: Spec) -> Computed:
-        """What a spec, the judge's own or a mutant's, gives on a case, by the answers' names."""
+        """What a spec, the judge's own or a mutant's, gives on a case, by the answers' names.
+
+        Compiled once: the searches for one bug, for two, and for what is kept all ask for it.
+        """
+        if id(spec) not in self._programs:
+            self._programs[id(spec)] = spec, self.compiled(spec)
+        return self._programs[id(spec)][1]
+
+    def compiled(self, spec: Spec) -> Computed:
+        """A spec as a function of cases."""
         oracle = compile_spec(spec.replace(outputs=self.judge.subject.plan.judged))
 
         def computed(case: Case) -> Mapping[str, Array]:
@@ -135,6 +141,10 @@ class Diagnosis:
             profile=self.judge.profile,
         )
         return partial(_due, judge)
+
+    def dues_of(self, mutant: Mutant | Candidate) -> Dues:
+        """What is due by a mutant under bounds, by the answers' names."""
+        return mutant.dues if isinstance(mutant, Candidate) else self._due(mutant.spec)
 
     @property
     def own(self) -> tuple[Spec, Dues]:
@@ -169,10 +179,14 @@ class Diagnosis:
         plain = [one for one in plain if _finite(one)] or plain
         return plain[:: max(1, len(plain) // SIEVES)]
 
-    def passes(self, mutant: Mutant) -> bool:
+    def passes(self, mutant: Mutant | Candidate) -> bool:
         """Whether a mutant gives about the answers of the sieves."""
-        computed = self.program(mutant.spec)
-        for one in self.sieves:
+        if isinstance(mutant, Candidate) and mutant.fine:
+            # Where one entry of few falls on the other side of a step, nothing is near.
+            near = sum(self.nearer(mutant, one) for one in self.failed)
+            return 2 * near > len(self.failed)
+        computed = mutant.values if isinstance(mutant, Candidate) else self.program(mutant.spec)
+        for one in (*self.small, *self.sieves):
             values = computed(one.case)
             if self.alike(values, one):
                 continue
@@ -181,6 +195,32 @@ class Diagnosis:
             ):
                 return False
         return True
+
+    @cached_property
+    def small(self) -> Sequence[Asked]:
+        """The smallest draws on which places can be told apart: there it costs least to differ."""
+        ready = [one for one in self.asked if _finite(one)]
+        ready.sort(
+            key=lambda one: (-sum(n > 1 for n in one.case.sizes.values()), _entries(one.case))
+        )
+        return ready[:SMALL]
+
+    @cached_property
+    def failed(self) -> Sequence[Asked]:
+        """A few draws on which the subject is wrong, small ones first."""
+        known = zip(self.asked, self.wrong, strict=True)
+        found = sorted(
+            (one for one, right in known if right is False), key=lambda o: _entries(o.case)
+        )
+        return found[:: max(1, len(found) // SIEVES)]
+
+    def nearer(self, mutant: Candidate, one: Asked) -> bool:
+        """Whether some answer lies much nearer to a candidate's than to the spec's."""
+        values, own = mutant.values(one.case), self.program(self.own[0])(one.case)
+        return any(
+            nearer(name, got, values[name], own[name]).status is Status.HELD
+            for name, got in one.answers.items()
+        )
 
     def alike(self, values: Mapping[str, Array], one: Asked, *, apart: bool = False) -> bool:
         """Whether an oracle gives about an answer; `apart` from where it gives exactly 0."""
@@ -194,13 +234,15 @@ class Diagnosis:
         del case, name
         return TINY
 
-    def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
+    def _has_empty_rows(self, mutant: Mutant | Candidate, case: Case) -> bool:
         """Whether rows that see keys in the spec see none in a mutant: then nothing is due."""
+        if isinstance(mutant, Candidate):
+            return False
         return not case.empty and Draw(mutant.spec, dtype=self.judge.dtype).rows_without_keys(case)
 
-    def evidence_for(self, mutant: Mutant) -> Explanation | None:
+    def evidence_for(self, mutant: Mutant | Candidate) -> Explanation | None:
         """The evidence for a mutant; None where one draw speaks against it, or none for it."""
-        due = self._due(mutant.spec)
+        due = self.dues_of(mutant)
         known = {id(case) for case in self.failing}
         counts = {True: [0, 0], False: [0, 0]}
         for one, right in zip(self.asked, self.wrong, strict=True):
@@ -213,6 +255,10 @@ class Diagnosis:
         (agreed, differed), (again, also) = counts[True], counts[False]
         enough = 2 * (agreed + again) >= len(self.asked) and agreed
         return Explanation(mutant, agreed, differed, also) if enough and differed + also else None
+
+
+def _habit(mutant: Mutant | Candidate) -> bool:
+    return isinstance(mutant, Candidate)
 
 
 def _due(judge: Judge, case: Case) -> Mapping[str, Due] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked, asked, renamed, widest
 from attnverify.check.diagnose import Computed, Diagnosis, Dues
+from attnverify.check.explanation import Candidate
 from attnverify.compare import WIDTHS, Due
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case
@@ -43,24 +44,28 @@ class BackwardDiagnosis(Diagnosis):
         """The gradients that the subject gives on cases."""
         return asked(self.judge, cases, backward=True)
 
-    def candidates(self) -> Iterator[Mutant]:
-        """Gradients that may be computed instead, the likelier ones first."""
+    def made(self) -> Iterator[Mutant]:
+        """Every gradient that may be computed instead, the likelier ones first."""
         return backward_mutants(self.judge.spec)
 
     def _seeds(self, case: Case) -> dict[str, Array]:
         return {self.derived.seeds[out]: np.asarray(a) for out, a in case.cotangents.items()}
 
-    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, case: Case) -> dict[str, Array]:
+        """The arrays that a gradient reads: inputs, and cotangents by their own names."""
+        return {**case.arrays, **self._seeds(case)}
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What a gradient's outputs are, by the names that answers go by."""
         return {f"d{n}": values[row.name] for n, row in self.derived.slopes.items()}
 
-    def program(self, spec: Spec) -> Computed:
+    def compiled(self, spec: Spec) -> Computed:
         """What a gradient, the right one or a mutant, gives on a case, by the answers' names."""
         oracle = compile_spec(spec)
 
         def computed(case: Case) -> Mapping[str, Array]:
-            arrays = arrays_for(oracle.dtype, {**case.arrays, **self._seeds(case)})
-            return self._named(oracle(**arrays, **case.parameters, sizes=case.sizes))
+            arrays = arrays_for(oracle.dtype, self.given(case))
+            return self.named(oracle(**arrays, **case.parameters, sizes=case.sizes))
 
         return computed
 
@@ -89,11 +94,10 @@ class BackwardDiagnosis(Diagnosis):
 
     def _wrong(self, rounding: Rounding, case: Case) -> Mapping[str, Due] | None:
         right = self._right(case)
-        arrays = {**case.arrays, **self._seeds(case)}
-        expected = rounding.expected(arrays, case.parameters, case.seed, case.sizes)
+        expected = rounding.expected(self.given(case), case.parameters, case.seed, case.sizes)
         if right is None or expected.reason:
             return None
-        return widest(self._named(expected.dues), right)
+        return widest(self.named(expected.dues), right)
 
     def _room(self, case: Case, name: str) -> float:
         # Where all keys are equal dQ is the rounding of terms that cancel, and no share of itself.
@@ -102,7 +106,7 @@ class BackwardDiagnosis(Diagnosis):
         finite = sigma[np.isfinite(sigma)]
         return super()._room(case, name) + WIDTHS * float(finite.max(initial=0.0))
 
-    def _has_empty_rows(self, mutant: Mutant, case: Case) -> bool:
+    def _has_empty_rows(self, mutant: Mutant | Candidate, case: Case) -> bool:
         # What a row without keys gives backward is asked of the forward pass's own mask alone.
         del mutant, case
         return False

@@ -7,11 +7,16 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from attnverify.check.diagnose import Diagnosis
+from attnverify.check.chance import dropped
+from attnverify.check.diagnose import CLOCK, SECONDS, Diagnosis
 from attnverify.check.diagnose_backward import BackwardDiagnosis
+from attnverify.check.explanation import Explanation, Observed
 from attnverify.check.fits import fitted
 from attnverify.check.judge import Judge
+from attnverify.check.kept import kept
+from attnverify.check.otherwise import otherwise, otherwise_backward
 from attnverify.check.pairs import paired
+from attnverify.check.squeezed import squeezed
 from attnverify.inputs import Case, Draw
 from attnverify.verdict import Status, Verdict
 
@@ -39,7 +44,7 @@ def explained(
     if not kind:
         return [*verdicts]
     search = (Diagnosis if kind == FORWARD else BackwardDiagnosis)(
-        judge, draw, _of(kind, failing), seed
+        judge, draw, _of(kind, failing), seed, SECONDS, CLOCK
     )
     told = _told(search, kind, [v for v in verdicts if v.name.startswith(kind)])
     return [
@@ -57,13 +62,28 @@ def _of(kind: str, failing: Mapping[str, Case]) -> list[Case]:
 
 def _told(search: Diagnosis, kind: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """What a search found, as evidence holds it; else why nothing, and what is known."""
-    found = search.explanations()
-    if not found and kind == FORWARD:
-        found = fitted(search) or paired(search)
+    found = all_explanations(search)
     if found:
         return {"explained": [one.plain() for one in found]}
     why = (LATE if search.cut else NONE)[kind]
     return {"unexplained": "; ".join([why, *_known(verdicts)])}
+
+
+def all_explanations(search: Diagnosis) -> Sequence[Explanation | Observed]:
+    """What explains answers: what is cheap to see first, what needs most combinations last."""
+    search.collect()
+    if isinstance(search, BackwardDiagnosis):
+        return search.among(search.candidates()) or search.among(otherwise_backward(search))
+    return (
+        (search.quick and squeezed(search))
+        or search.among(search.candidates())
+        or (search.quick and dropped(search))
+        or search.among(otherwise(search))
+        or (search.quick and kept(search))
+        or fitted(search)
+        or paired(search)
+        or ()
+    )
 
 
 def _known(verdicts: Sequence[Verdict]) -> Iterator[str]:

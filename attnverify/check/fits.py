@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.terms import Entry, Expr, Scalar, mul, power, size_symbol
 from attnverify.check.asked import asked
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.compare import within
 from attnverify.compile import compile as compile_spec
 from attnverify.inputs import Case

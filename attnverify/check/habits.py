@@ -12,6 +12,7 @@ import numpy as np
 
 from attnverify.check.judge import Judge
 from attnverify.check.probe import NotJudged, Probe
+from attnverify.check.strides import ignored
 from attnverify.compare import same_bits
 from attnverify.inputs import Case, Draw, supported
 from attnverify.subjects import Pair, SubjectFault, SubjectGone
@@ -38,7 +39,7 @@ def habits(judge: Judge, draw: Draw, case: Case) -> tuple[Verdict, ...]:
     found += [judge.witnessed(verdict, case) for verdict in _again(judge, case)]
     for put in (case, _same_batches(draw, case)):
         if put is not None and not any(v.name.startswith(VIEWED) for v in found):
-            found += [judge.witnessed(verdict, put) for verdict in _viewed(judge, put)]
+            found += [judge.witnessed(verdict, put) for verdict in _viewed(judge, draw, put)]
     return (*found, *_batch_of_one(judge, draw, case))
 
 
@@ -99,7 +100,7 @@ def _same_batches(draw: Draw, case: Case) -> Case | None:
     return replace(case, arrays=arrays)
 
 
-def _viewed(judge: Judge, case: Case) -> Iterator[Verdict]:
+def _viewed(judge: Judge, draw: Draw, case: Case) -> Iterator[Verdict]:
     """The case with inputs that lie in memory in other ways, as far as the framework knows them.
 
     With gradients the cotangents lie so too.
@@ -126,7 +127,9 @@ def _viewed(judge: Judge, case: Case) -> Iterator[Verdict]:
         wrong = next((v for v in judged if v.status is Status.REFUTED), None)
         if wrong is not None:
             said = f"right on contiguous inputs, wrong on {WORDS[view]}: {wrong.detail}"
-            yield replace(wrong, name=name, detail=said)
+            found = [one.plain() for one in ignored(judge, draw, case, view)]
+            evidence = {**wrong.evidence, **({"explained": found} if found else {})}
+            yield replace(wrong, name=name, detail=said, evidence=evidence)
             return
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.check.asked import Asked
-from attnverify.check.diagnose import Diagnosis, Explanation
+from attnverify.check.diagnose import Diagnosis
+from attnverify.check.explanation import Explanation
 from attnverify.errors import SpecError
 from attnverify.inputs import Case
 from attnverify.transforms.mutate import Mutant, Operator
@@ -44,7 +45,7 @@ def paired(search: Diagnosis) -> list[Explanation]:
     """The likeliest pair of mutants that gives the subject's answers."""
     if not search.sieves or search.cut:
         return []
-    search.seconds, search.clock = search.seconds + SECONDS, search.clock + CLOCK
+    search.seconds, search.clock = search.allowed + SECONDS, search.clock + CLOCK
     zeroed = [*_zeroed(search)]
     probes = [*_beside(search, [*search.answers_on(zeroed), *_plain(search)])]
     seen = [_seen(search, m, probes) for m in search.in_time(search.candidates())]

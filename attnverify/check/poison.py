@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.algebra.terms import Entry
+from attnverify.check.explanation import Observed, habit
 from attnverify.check.identities import Asked, unseen
 from attnverify.check.judge import Judge
 from attnverify.check.probe import NotJudged, Probe
@@ -29,6 +30,7 @@ Array = NDArray[Any]
 
 POISONS = ("isolates", "propagates")
 NAME = "poison"
+LEAK = habit("masked NaN leaks", "what is not finite is multiplied by 0, not left out", "EDG-06")
 BAD = {"NaN": np.nan, "infinity": np.inf}
 
 
@@ -71,6 +73,7 @@ def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdi
     for case in cases:
         asked = Asked(probe, parts, case)
         for dose in (*_queries(asked), *_keys(asked)):
+            propagated = False
             try:
                 propagated = _propagates(asked, dose)
                 if declared == "isolates":
@@ -79,7 +82,13 @@ def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdi
                 continue
             except (RefutedError, SubjectFault) as fault:
                 said = f"{dose.words}: {fault.message}"
-                refuted = Verdict(name, Status.REFUTED, said, witness=Witness(note=said))
+                refuted = Verdict(
+                    name,
+                    Status.REFUTED,
+                    said,
+                    witness=Witness(note=said),
+                    evidence=_explained(dose) if propagated else {},
+                )
                 return judge.witnessed(refuted, case)
             tried, masked = tried + 1, masked or dose.masked
             spread += [dose.words] if propagated else []
@@ -87,6 +96,14 @@ def poisoned(judge: Judge, cases: Iterable[Case], declared: str | None) -> Verdi
         none = "no row was found that does not see the place with NaN"
         return Verdict(name, Status.UNDECIDED, none) if declared else None
     return _said(name, tried, list(dict.fromkeys(spread)), declared)
+
+
+def _explained(dose: _Dose) -> dict[str, Any]:
+    """What it is that spreads what is not finite to rows that do not see it, and nothing else."""
+    seen = f"{int((dose.reachable & ~dose.seen).sum())} entries that do not see it"
+    told = f"lets {dose.words} through, as 0 times it is NaN"
+    found = Observed(LEAK, told, f"of {seen}, some are not finite and the others right")
+    return {"explained": [found.plain()]}
 
 
 def _said(name: str, tried: int, spread: list[str], declared: str | None) -> Verdict:

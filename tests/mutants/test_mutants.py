@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.bugs import BUGS
-from tests.mutants.naming import UNNAMED, explained, first_bugs
 from tests.mutants.registry import Mutant
 from tests.mutants.trial import all_mutants, described, line, tried
 
@@ -45,32 +44,6 @@ def test_a_mutant_of_each_family_is_refuted_and_its_twin_is_not(
 def test_every_mutant_is_refuted_and_its_twin_is_not(mutant: Mutant, tmp_path: Path) -> None:
     judged(mutant, tmp_path)
     assert mutant.family
-
-
-NAMED = [mutant for mutant in ALL if mutant.bug not in UNNAMED and mutant.family != "gradients"]
-NAMED = [mutant for mutant in NAMED if mutant.bug not in ("DRP-03", "LAY-06")]
-
-
-@pytest.mark.parametrize("bug", ["HED-01", "NRM-04"])
-def test_a_few_mutants_are_named_and_their_twins_never(bug: str) -> None:
-    (mutant,) = (mutant for mutant in NAMED if mutant.bug == bug)
-    assert bug in first_bugs(mutant)
-    assert explained(mutant, False) == []
-
-
-@pytest.mark.mutants
-@pytest.mark.parametrize("mutant", NAMED, ids=identifiers(NAMED))
-def test_a_bug_of_the_equations_is_named_first_and_its_twin_never(mutant: Mutant) -> None:
-    assert mutant.bug in first_bugs(mutant)
-    assert explained(mutant, False) == []
-
-
-@pytest.mark.mutants
-@pytest.mark.parametrize("bug", UNNAMED)
-def test_no_other_bug_is_named_where_none_explains(bug: str) -> None:
-    (mutant,) = (mutant for mutant in ALL if mutant.bug == bug)
-    assert explained(mutant, True) == []
-    assert explained(mutant, False) == []
 
 
 def test_every_bug_has_one_mutant() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import sympy
 
 from attnverify.algebra.predicates import TRUE, Compare, Holds, Predicate, conjunction, disjunction
-from attnverify.algebra.rewrite import rebuild_in, with_scalars_in
+from attnverify.algebra.rewrite import predicate_entries, rebuild_in, with_scalars_in
 from attnverify.algebra.terms import (
     Scalar,
     as_expr,
@@ -209,6 +209,23 @@ def key_lengths(spec: Spec) -> Iterator[Change]:
             yield changed(stage, each_part(moved), f"sees {told} the length given")
 
 
+@named("page beyond", "a page behind the last full one is seen", ("KVC-05",))
+def page_beyond(spec: Spec) -> Iterator[Change]:
+    """Where a length ends with a page, the keys of the next page seen too."""
+    for stage in stages(spec):
+        if len(stage.keys) != 2:
+            continue
+
+        def moved(where: Predicate, at: At) -> Predicate:
+            lengths = {e for e in predicate_entries(where) if e.tensor.kind == "int"}
+            page, slot = at.keys
+            begun = Scalar(index_symbol(page) * size_symbol(slot.axis.name))
+            full = [Compare("==", length, begun) for length in lengths]
+            return disjunction(where, *full) if len(full) == 1 else where
+
+        yield changed(stage, moved, "sees a page too many where the last page is full")
+
+
 @named("query side data", "the queries' own data is read at the place of the keys", ("MSK-23",))
 def query_side(spec: Spec) -> Iterator[Change]:
     """An input of the keys in a mask replaced by the queries' one of the same kind."""
@@ -228,5 +245,6 @@ OPERATORS = (
     polarity,
     single_query,
     key_lengths,
+    page_beyond,
     query_side,
 )
