@@ -60,6 +60,11 @@ class Part:
     file: str = ""
 
     @property
+    def name(self) -> str:
+        """The spec's name, without what tells a member apart."""
+        return self.spec.split(" (", maxsplit=1)[0]
+
+    @property
     def href(self) -> str:
         """The file as a link names it: a folder may bear any name.
 
