@@ -64,7 +64,7 @@ def _drawn(site: Attention, length: int) -> dict[str, Any] | None:
     whole = spec.fitted(sizes)
     if draw.with_room(whole, ENTRIES) != whole:
         return None
-    case = draw.case(whole, seed=SEED, parameters=_plain(spec))
+    case = draw.case(whole, seed=SEED, parameters=plain_parameters(spec))
     found = compile(spec)(**case.arrays, **case.parameters, sizes=case.sizes)
     weights, seen = (grid(site, found[name], case) for name in names)
     if max(weights.shape) > MOST or not np.isfinite(weights[seen != 0]).all():
@@ -80,7 +80,7 @@ def _drawn(site: Attention, length: int) -> dict[str, Any] | None:
     }
 
 
-def _plain(spec: Spec) -> dict[str, Value]:
+def plain_parameters(spec: Spec) -> dict[str, Value]:
     """The third of each parameter's plainest values: a window of 2 or 3 is seen among 12 keys."""
     found = {p.name: plain_values(p) for p in spec.parameters}
     return {name: values[min(2, len(values) - 1)] for name, values in found.items() if values}
