@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def weights_map(spec: Spec) -> dict[str, Any] | None:
 
 
 def _drawn(site: Attention, length: int) -> dict[str, Any] | None:
-    spec, names = _weighed(site)
+    spec, names = weighed(site)
     sizes = {
         axis.name: 1 if axis.name in FEW else CHANNEL if axis.name in CHANNELS else length
         for axis in spec.axes
@@ -63,9 +64,9 @@ def _drawn(site: Attention, length: int) -> dict[str, Any] | None:
     whole = spec.fitted(sizes)
     if draw.with_room(whole, ENTRIES) != whole:
         return None
-    case = draw.case(whole, seed=SEED, parameters=_plain(spec))
+    case = draw.case(whole, seed=SEED, parameters=plain_parameters(spec))
     found = compile(spec)(**case.arrays, **case.parameters, sizes=case.sizes)
-    weights, seen = (_grid(site, found[name], case) for name in names)
+    weights, seen = (grid(site, found[name], case) for name in names)
     if max(weights.shape) > MOST or not np.isfinite(weights[seen != 0]).all():
         return None
     told = np.round(weights, DIGITS).astype(object)
@@ -79,13 +80,13 @@ def _drawn(site: Attention, length: int) -> dict[str, Any] | None:
     }
 
 
-def _plain(spec: Spec) -> dict[str, Value]:
+def plain_parameters(spec: Spec) -> dict[str, Value]:
     """The third of each parameter's plainest values: a window of 2 or 3 is seen among 12 keys."""
     found = {p.name: plain_values(p) for p in spec.parameters}
     return {name: values[min(2, len(values) - 1)] for name, values in found.items() if values}
 
 
-def _weighed(site: Attention) -> tuple[Spec, tuple[str, str]]:
+def weighed(site: Attention) -> tuple[Spec, tuple[str, str]]:
     """The spec with its weights and their mask as outputs, and the names of the two."""
     head = site.weights.head
     mask = unused("mask", [*site.spec.heads, *(e.tensor.name for e in site.spec.inputs)])
@@ -94,14 +95,19 @@ def _weighed(site: Attention) -> tuple[Spec, tuple[str, str]]:
     return site.spec.replace(equations=(*site.spec.equations, row), outputs=names), names
 
 
-def _grid(site: Attention, found: Array, case: Case) -> Array:
-    """An array of the weights' shape as rows of the query's places by the key's, in one head."""
+def grid(site: Attention, found: Array, case: Case, head: int = 0) -> Array:
+    """An array of the weights' shape as rows of the query's places by the key's, in one head.
+
+    Heads are counted over all axes besides those two, the last one first.
+    """
     indices = site.weights.head.indices
     whole = found.reshape([case.sizes[index.axis.name] for index in indices])
     sides = [*site.rows, *site.keys]
     apart = np.moveaxis(whole, [indices.index(side) for side in sides], range(-len(sides), 0))
-    one: Array = apart[(0,) * (apart.ndim - len(sides))]
-    return one.reshape(int(np.prod(one.shape[: len(site.rows)])), -1)
+    rows, keys = (prod(case.sizes[i.axis.name] for i in part) for part in (site.rows, site.keys))
+    heads: Array = apart.reshape(-1, rows, keys)
+    one: Array = heads[min(head, len(heads) - 1)]
+    return one
 
 
 def _named(sides: tuple[Index, ...]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import attnverify as av
+from attnverify.illustrated import illustrated
 
 SPECS = ("global", "causal", "sliding_window", "alibi", "softcap", "sinks")
 JUDGED = (
@@ -29,9 +30,15 @@ def timeless(report: av.Report) -> av.Report:
     return av.Report(tuple(sections), report.environment)
 
 
+def pictured(spec: av.Spec) -> av.Report:
+    """What is found of a spec, and what its page shows besides."""
+    report = av.verify(spec)
+    return replace(report, sections=tuple(illustrated(one, spec) for one in report.sections))
+
+
 def build(target: Path = TARGET) -> av.Report:
     """Judge everything and write the pages and the JSON."""
-    found = [av.verify(av.load(name)) for name in SPECS]
+    found = [pictured(av.load(name)) for name in SPECS]
     for name, spec in JUDGED:
         fn = av.library.resolve_subject(f"examples.{name}")
         found.append(av.check(fn, spec, subject_name=f"examples/{name.replace(':', '.py:')}"))

@@ -46,11 +46,11 @@ HOSTILE = [
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 TAGS = """html head meta link title style body a header p h1 h2 h3 h4 dl div dt dd main section
     ul ol li span b bdi table caption thead tbody tr th td details summary pre code footer
-    svg symbol rect circle path text use
+    svg symbol rect circle path text use g figure figcaption small
     form label input select option output script nav"""
 NAMES = """lang charset name content http-equiv rel href class id aria-hidden aria-label
     aria-labelledby focusable role tabindex scope title open viewbox x y cx cy r rx d
-    preserveaspectratio data-name data-kinds hidden type value autocomplete placeholder"""
+    preserveaspectratio transform data-name data-kinds hidden type value autocomplete placeholder"""
 ALLOWED = {*TAGS.split(), *ELEMENTS}
 ALLOWED_NAMES = {*NAMES.split(), *ATTRIBUTES}
 
@@ -135,7 +135,14 @@ def everywhere(words: str) -> Report:
         for status in Status
     ]  # fmt: skip
     weights = {"cells": [[0.5, None]], "axes": [words, words], "case": words, "name": words}
-    figures = {"weights": weights, "description": words, "equations": [equation, words, 3],
+    curve = {"name": words, "x": [1, 2], "y": [1, 2], "scattered": True}
+    scale = {"label": words, "log": True}
+    plot = {"title": words, "note": words, "x": scale, "y": scale, "curves": [curve]}
+    bug = {"bug": words, "title": words, "source": words, "year": words}
+    becomes = [{"spec": other, "words": words} for other in (words, "a", "b", words[:50])]
+    figures = {"cost": [equation], "flow": plot, "errors": plot, "bugs": [bug, words, 3],
+               "becomes": [*becomes, words], "weights": weights, "description": words,
+               "equations": [equation, words, 3],
                "gradient": [equation], "source": words, "notes": [words], words: words}  # fmt: skip
     told = [*verdicts, Verdict(f"forward {words}", Status.REFUTED, witness=witness, replay=words)]
     sections = (

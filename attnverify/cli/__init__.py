@@ -24,6 +24,7 @@ from attnverify.cli.look import list_specs, show
 from attnverify.cli.new import new
 from attnverify.cli.options import INTERRUPTED, OK, USAGE, verbose
 from attnverify.cli.report import report
+from attnverify.cli.serve import serve
 from attnverify.cli.theorems import theorems
 from attnverify.cli.verify import verify
 from attnverify.errors import AttnverifyError, MissingExtraError
@@ -97,6 +98,7 @@ app.command("new")(new)
 app.command("lattice")(lattice)
 app.command("theorems")(theorems)
 app.command("report")(report)
+app.command("serve")(serve)
 
 
 def _version(asked: bool) -> None:

@@ -146,17 +146,26 @@ def cost(spec: str | Spec, *, visited: bool = False, **parameters: Any) -> Cost:
 
 
 def shown(expr: sympy.Expr) -> str:
-    """An expression with sizes in the papers' symbols.
+    """An expression with sizes in the papers' symbols, as text.
 
     >>> shown(size_symbol("queries") ** 2 * size_symbol("key_dim"))
     'd_k*n_q**2'
+    """
+    return str(printed(expr))
+
+
+def printed(expr: sympy.Expr) -> sympy.Expr:
+    """An expression with sizes in the papers' symbols.
+
+    >>> printed(size_symbol("queries") ** 2)
+    n_q**2
     """
     names = {
         s: sympy.Symbol(AXIS_SYMBOLS.get(axis, f"n_{axis}"))
         for s in expr.free_symbols
         if (axis := symbol_axis(s)) is not None
     }
-    return str(expr.xreplace(names))
+    return expr.xreplace(names)
 
 
 def _number(
@@ -221,4 +230,4 @@ def _places(spec: Spec, names: Iterable[str]) -> sympy.Expr:
     return sympy.expand(sum(sizes, sympy.Integer(0)))
 
 
-__all__ = ["CHUNK", "ROWS", "Cost", "cost", "shown"]
+__all__ = ["CHUNK", "ROWS", "Cost", "cost", "printed", "shown"]

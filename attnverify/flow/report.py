@@ -75,11 +75,11 @@ def flow(
     told = on_verdict or (lambda _title, _verdict: None)
     setting = Setting(length, width, draws, layers, seed, Start(gain=gain, scale=scale))
     asked = [load(spec, **values), *([load(against)] if against is not None else [])]
-    networks = [_network(one, layers) for one in asked]
-    profiles = [_profile(network, setting) for network in networks]
+    networks = [network(one, layers) for one in asked]
+    profiles = [_profile(one, setting) for one in networks]
     sections = []
-    for one, network, found in zip(asked, networks, profiles, strict=True):
-        rows = [_zeros(network, found, setting), _paths(one), _counts(one)]
+    for one, measured, found in zip(asked, networks, profiles, strict=True):
+        rows = [_zeros(measured, found, setting), _paths(one), _counts(one)]
         sections.append(_section(one.name, [row for row in rows if row], told, one))
     if against is not None:
         title = f"{asked[0].name} beside {asked[1].name}"
@@ -99,7 +99,7 @@ def _section(
     return Section(title, tuple(verdicts), figures={**shown_too, "kind": "claims"})
 
 
-def _network(spec: Spec, layers: int) -> Spec:
+def network(spec: Spec, layers: int = 1) -> Spec:
     """What is measured: attention as a layer of X, and stacks of layers."""
     reads = {entry.tensor.name for entry in spec.inputs}
     one = layer(spec) if {"Q", "K", "V"} <= reads else spec

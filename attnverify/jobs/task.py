@@ -24,7 +24,8 @@ HEAVY = 24
 class Task:
     """One member of a spec's family to be verified, with all that its verdicts depend on.
 
-    Tasks of more weight are begun first, so that none is left for the end. `content` is the key of
+    Tasks of more weight are begun first, so that none is left for the end. The `first` member of a
+    family is the one that its page shows most of. `content` is the key of
     what the verdicts depend on; empty where that cannot be told.
     """
 
@@ -34,6 +35,7 @@ class Task:
     examples: int | None = None
     title: str = ""
     weight: int = 0
+    first: bool = False
     content: str = ""
 
     def command(self) -> str:
@@ -62,10 +64,10 @@ def tasks_of(name: str, values: dict[str, Any], seed: int, examples: int | None)
     from attnverify.verify import share  # noqa: PLC0415  as above
 
     found = list(selections(name, values))
-    for member in found:
+    for at, member in enumerate(found):
         weight = len(list(member.spec.expressions())) // HEAVY
         cases = examples or share(len(found))
-        yield Task(name, dict(member.values), seed, cases, member.title, weight)
+        yield Task(name, dict(member.values), seed, cases, member.title, weight, at == 0)
 
 
 def planned(
@@ -103,6 +105,8 @@ def verified(task: Task, on_verdict: OnVerdict | None = None) -> Report:
     """Verify one member; what is refuted tells the command that verifies it again."""
     import z3  # noqa: PLC0415  heavy modules load in the process that judges
 
+    from attnverify.illustrated import illustrated  # noqa: PLC0415  as above
+    from attnverify.library import load  # noqa: PLC0415  as above
     from attnverify.verify import verify  # noqa: PLC0415  as above
 
     # By itself z3 takes Ctrl-C for its own: the run would go on, with "unknown" for an answer.
@@ -115,8 +119,13 @@ def verified(task: Task, on_verdict: OnVerdict | None = None) -> Report:
     report = verify(
         task.spec, examples=task.examples, seed=task.seed, on_verdict=take, **task.values
     )
+    spec = load(task.spec, **task.values)
     sections = (
-        replace(each, verdicts=tuple(_replayed(verdict, task) for verdict in each.verdicts))
+        illustrated(
+            replace(each, verdicts=tuple(_replayed(verdict, task) for verdict in each.verdicts)),
+            spec,
+            whole=task.first,
+        )
         for each in report.sections
     )
     return replace(report, sections=tuple(sections))

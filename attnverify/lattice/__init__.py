@@ -88,6 +88,7 @@ def judge(one: Edge, examples: int = EXAMPLES, seed: int = 0) -> Verdict:
     )
     (seen,) = tried([joint], steered(one, claim, drawn))
     verdict = decide(claim, seen)
+    verdict = replace(verdict, evidence={**verdict.evidence, "becomes": one.target})
     if not one.fails:
         return verdict
     if verdict.status is Status.REFUTED:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,7 +16,7 @@ from markupsafe import Markup, escape
 
 from attnverify.report.mathml import mathml
 from attnverify.report.page import page
-from attnverify.report.parts import Page
+from attnverify.report.parts import Page, Part
 from attnverify.verdict import Report
 from attnverify.verdict.plain import write_text
 
@@ -44,29 +45,51 @@ def write_html(report: Report, path: str | Path) -> Path:
     if len(whole.encode()) <= WHOLE or len(report.sections) <= 1:
         write_text(target, whole)
         return target
-    found = page(report, folder=target.stem + BESIDE)
-    for name, text in _pages(found, f"../{quote(target.name)}"):
-        write_text(target.parent / name, text)
+    texts = book(page(report, folder=target.stem + BESIDE), index=f"../{quote(target.name)}")
+    index = texts.pop("")
+    for name, text in texts.items():
+        write_text(target.parent / name, text())
     # The index comes last, so that it never points at pages that are not there.
-    write_text(target, _index(found))
+    write_text(target, index())
     return target
 
 
-def _index(found: Page) -> str:
-    script = (TEMPLATES / "filter.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    # The script is the project's own; the page allows it by its hash, and no other.
-    told = {"script": Markup(script), "script_hash": f"sha256-{digest}"}  # noqa: S704
-    return templates().get_template("report.html").render(page=found, **told)
+def book(found: Page, *, index: str, home: str = "") -> dict[str, Callable[[], str]]:
+    """A page's index, as "", and each section's file, each made when it is called for.
 
-
-def _pages(found: Page, index: str) -> Iterator[tuple[str, str]]:
-    """Each section's file, below the index's folder, and its text."""
-    template = templates().get_template("section.html")
+    `index` is the index's address as sections see it. `home` is the address of a server that all
+    of it is a part of, if there is one.
+    """
     beside = [None, *((Path(part.file).name, part.title) for part in found.parts), None]
-    for part, before, after in zip(found.parts, beside, beside[2:], strict=False):
-        told = {"item": part, "index": index, "before": before, "after": after}
-        yield part.file, template.render(page=found, **told)
+    neighbours = zip(found.parts, beside, beside[2:], strict=False)
+    told = partial(_section, found, index=index, home=home)
+    sections = {
+        part.file: partial(told, part, before=before, after=after)
+        for part, before, after in neighbours
+    }
+    return {"": partial(_index, found, home), **sections}
+
+
+def _index(found: Page, home: str = "") -> str:
+    script = filter_script()
+    # The script is the project's own; the page allows it by its hash, and no other.
+    told = {"script": Markup(script), "script_hash": digest(script)}  # noqa: S704
+    return templates().get_template("report.html").render(page=found, home=home, **told)
+
+
+def _section(found: Page, part: Part, **told: Any) -> str:
+    return templates().get_template("section.html").render(page=found, item=part, **told)
+
+
+def filter_script() -> str:
+    """The script that filters an index."""
+    return (TEMPLATES / "filter.js").read_text(encoding="utf-8")
+
+
+def digest(script: str) -> str:
+    """A script's hash as a page's policy names it."""
+    found = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(found).decode('ascii')}"
 
 
 @cache

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from attnverify.report.parts import Matrix, Page, Part, Row, Support
-from attnverify.report.picture import picture, weights_picture
+from attnverify.report.graph import Step, graph
+from attnverify.report.parts import Matrix, Page, Part, Row, Support, spec_name
+from attnverify.report.picture import mask_picture, picture, weights_picture
 from attnverify.report.plot import plot
 from attnverify.report.words import (
     clean,
@@ -51,6 +54,9 @@ def page(report: Report, folder: str = "") -> Page:
     anchors = Anchors()
     parts = [_part(section, anchors, folder) for section in report.sections]
     parts.sort(key=lambda part: not part.fails)
+    # A family's first member stands for all of it.
+    homes = {part.name: part for part in reversed(parts) if not part.subject}
+    parts = [_beside(part, homes) for part in parts]
     claims = tuple(part for part in parts if part.claims)
     specs = tuple(part for part in parts if not part.subject and not part.claims)
     subjects = tuple(part for part in parts if part.subject)
@@ -66,6 +72,7 @@ def page(report: Report, folder: str = "") -> Page:
         tally=tuple(counts(report).items()),
         failures=tuple((part, row) for part in parts for row in part.rows if row.fails),
         matrices=tuple(matrix for matrix in matrices if matrix.lines),
+        lattice=graph(_steps(parts), {n: f"{part.href}#{part.id}" for n, part in homes.items()}),
         support=_support(tuple(part for part in subjects if part.function)),
         specs=specs,
         subjects=subjects,
@@ -73,6 +80,37 @@ def page(report: Report, folder: str = "") -> Page:
         environment=tuple((line(k), line(v)) for k, v in sorted(report.environment.items())),
         folder=folder,
     )
+
+
+def _steps(parts: list[Part]) -> tuple[Step, ...]:
+    """Which spec becomes which other: as verdicts of this report, or as its sections tell."""
+    specs = [part for part in parts if not part.subject]
+    judged = [
+        Step(part.name, row.becomes, row.name, f"{part.href}#{row.id}", row.kind)
+        for part in specs
+        for row in part.rows
+        if row.becomes
+    ]
+    known = {(step.source, step.words) for step in judged}
+    told = [
+        replace(step, href=f"{part.href}#{part.id}--becomes")
+        for part in specs
+        for step in part.becomes
+        if (step.source, step.words) not in known
+    ]
+    return (*judged, *told)
+
+
+def _beside(part: Part, homes: Mapping[str, Part]) -> Part:
+    """The part with what it becomes linked to where that is, as seen from its own page."""
+
+    def place(name: str) -> str:
+        home = homes.get(name)
+        if home is None:
+            return ""
+        return f"{quote(Path(home.file).name)}#{home.id}"
+
+    return replace(part, becomes=tuple(replace(s, href=place(s.target)) for s in part.becomes))
 
 
 def _title(parts: list[Part], extent: str) -> str:
@@ -127,6 +165,12 @@ def _part(section: Section, anchors: Anchors, folder: str) -> Part:
         source=clean(figures.get("source") or "", SOURCE),
         notes=_notes(figures.get("notes")),
         weights=weights_picture(figures.get("weights")),
+        mask=mask_picture(figures.get("weights")),
+        cost=_equations(figures.get("cost")),
+        flow=plot(figures.get("flow")),
+        errors=plot(figures.get("errors")),
+        bugs=_bugs(figures.get("bugs")),
+        becomes=_becomes(section),
         claims=figures.get("kind") == "claims" and not section.subject,
         function=(line(figures["library"]), line(figures.get("function")))
         if "library" in figures
@@ -160,6 +204,7 @@ def _row(section: Section, verdict: Verdict, anchor: str) -> Row:
         picture=picture(verdict.evidence.get("map")),
         plot=plot(verdict.evidence.get("figure")),
         table=_table(verdict.evidence.get("table")),
+        becomes=line(verdict.evidence.get("becomes") or "", LABEL),
     )
 
 
@@ -189,8 +234,38 @@ def _equations(found: Any) -> tuple[dict[str, str], ...]:
     """Equations as the figures hold them; whatever else stands there is shown as text."""
     items = found if isinstance(found, list) else []
     told = [item if isinstance(item, dict) else {"text": item} for item in items]
-    keys = ("name", "text", "latex")
-    return tuple({key: str(item.get(key) or "") for key in keys} for item in told)
+    # The text and the LaTeX are made safe where they are set.
+    return tuple(
+        {
+            "name": line(item.get("name") or "", LABEL),
+            **{key: str(item.get(key) or "") for key in ("text", "latex")},
+        }
+        for item in told
+    )
+
+
+def _bugs(found: Any) -> tuple[tuple[str, str, str], ...]:
+    """Known bugs as identifier, title and source."""
+    rows = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
+    return tuple(
+        (
+            line(one.get("bug", ""), LABEL),
+            line(one.get("title", ""), CELL),
+            line(f"{one.get('source', '')} ({one.get('year', '')})", CELL),
+        )
+        for one in rows[:ROWS]
+    )
+
+
+def _becomes(section: Section) -> tuple[Step, ...]:
+    """The other specs that this one becomes, as its figures tell."""
+    found = section.figures.get("becomes")
+    rows = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
+    source = spec_name(line(section.spec))
+    return tuple(
+        Step(source, line(one.get("spec", ""), LABEL), line(one.get("words", ""), CELL), "")
+        for one in rows[:ROWS]
+    )
 
 
 def _notes(found: Any) -> tuple[str, ...]:
@@ -207,11 +282,11 @@ def _support(parts: tuple[Part, ...]) -> Support | None:
     functions = tuple((part, *part.function) for part in parts if part.function)
     found = [{row.topic: row for row in part.rows if row.topic} for part in parts]
     topics = dict.fromkeys(topic for part in parts for topic in part.topics)
-    lines = tuple((topic, _beside([one.get(topic) for one in found])) for topic in topics)
+    lines = tuple((topic, _compared([one.get(topic) for one in found])) for topic in topics)
     return Support(functions, lines)
 
 
-def _beside(rows: list[Row | None]) -> tuple[tuple[Row | None, bool], ...]:
+def _compared(rows: list[Row | None]) -> tuple[tuple[Row | None, bool], ...]:
     """Rows on one convention, each with whether it differs from what most follow."""
     values = Counter(row.value for row in rows if row and row.value)
     usual, times = values.most_common(1)[0] if values else ("", 0)

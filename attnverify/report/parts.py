@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from attnverify.report.graph import Graph, Step
 from attnverify.report.picture import Picture
 from attnverify.report.plot import Plot
 from attnverify.verdict.figure import Table
+
+
+def spec_name(title: str) -> str:
+    """The spec's name in the title of one of its members.
+
+    >>> spec_name("local (align=top_left)")
+    'local'
+    """
+    return title.split(" (", maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Row:
     picture: Picture | None = None
     plot: Plot | None = None
     table: Table | None = None
+    becomes: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +65,21 @@ class Part:
     source: str
     notes: tuple[str, ...]
     weights: Picture | None = None
+    mask: Picture | None = None
+    cost: tuple[dict[str, str], ...] = ()
+    flow: Plot | None = None
+    errors: Plot | None = None
+    bugs: tuple[tuple[str, str, str], ...] = ()
+    becomes: tuple[Step, ...] = ()
     claims: bool = False
     function: tuple[str, str] | None = None
     # Where its body stands; on this page, where nothing is said.
     file: str = ""
+
+    @property
+    def name(self) -> str:
+        """The spec's name, without what tells a member apart."""
+        return spec_name(self.spec)
 
     @property
     def href(self) -> str:
@@ -99,6 +121,7 @@ class Page:
     tally: tuple[tuple[str, int], ...]
     failures: tuple[tuple[Part, Row], ...]
     matrices: tuple[Matrix, ...]
+    lattice: Graph | None
     support: Support | None
     specs: tuple[Part, ...]
     subjects: tuple[Part, ...]

@@ -21,7 +21,7 @@ SHADES = 4
 # What the shades of weights reach, as shares of the largest.
 SHARES = (1 / 16, 1 / 4, 1 / 2, 1)
 # Sides in pixels: of a cell, and the least and the most of a picture.
-CELL, LEAST, LARGEST = 9, 72, 288
+CELL, LEAST, LARGEST = 12, 72, 288
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,18 @@ def weights_picture(found: Any) -> Picture | None:
     label = f"{caption}; {hidden} of {len(cells) * len(cells[0])} keys are not seen"
     drawn = _drawn(levels, caption, label, lambda level: _weight(level, bounds))
     return replace(drawn, kind="weights")
+
+
+def mask_picture(found: Any) -> Picture | None:
+    """The picture of which keys are seen, from weights that are None where one is not."""
+    if weights_picture(found) is None:
+        return None
+    levels = [[int(cell is not None) for cell in row] for row in found["cells"]]
+    seen = sum(map(sum, levels))
+    caption = f"Mask, {_sides(found, found['cells'])}"
+    label = f"{caption}; {seen} of {sum(map(len, levels))} pairs are seen"
+    drawn = _drawn(levels, caption, label, lambda level: "seen" if level else "not seen")
+    return replace(drawn, kind="mask")
 
 
 def _weight(level: int, bounds: list[float]) -> str:

@@ -12,6 +12,8 @@ from attnverify.verdict.figure import Curve, Figure, Scale, finite
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 10, 44
 MOST_TICKS, MOST_CURVES, MOST_POINTS, MARKS, LABEL = 7, 12, 2000, 12, 80
+# Points of a curve that is no line.
+SCATTERED = 300
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,10 @@ def _drawn(curve: Curve, number: int, across: Span, up: Span) -> Drawn:
     points = list(zip(places, (up.at(y) for y in curve.y[::every]), strict=True))
     seen = [(x, y) for x, y in points if x is not None and y is not None]
     band = _band(places, curve.low[::every], curve.high[::every], up)
-    marks = tuple(seen[:: max(1, len(seen) // MARKS)])
-    return Drawn(line(curve.name, LABEL), number, _path(points), band, marks)
+    most = SCATTERED if curve.scattered else MARKS
+    marks = tuple(seen[:: max(1, -(-len(seen) // most) if curve.scattered else len(seen) // most)])
+    path = "" if curve.scattered else _path(points)
+    return Drawn(line(curve.name, LABEL), number, path, band, marks)
 
 
 def _path(points: Sequence[tuple[float | None, float | None]]) -> str:

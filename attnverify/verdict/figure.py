@@ -10,23 +10,34 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (x, y) in order, with a band from `low` to `high` where there is a spread."""
+    """Points (x, y) in order, with a band from `low` to `high` where there is a spread.
+
+    They are joined by lines unless they are `scattered`.
+    """
 
     name: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    scattered: bool = False
 
     @classmethod
-    def of(cls, name: str, x: Any, y: Any, low: Any = (), high: Any = ()) -> Curve:
+    def of(
+        cls, name: str, x: Any, y: Any, low: Any = (), high: Any = (), *, scattered: bool = False
+    ) -> Curve:
         """The curve through any sequences of numbers, arrays included.
 
         >>> Curve.of("elman", [1, 2], [0.5, 0.25]).y
         (0.5, 0.25)
         """
         x, y, low, high = (tuple(float(v) for v in values) for values in (x, y, low, high))
-        return cls(name, x, y, low, high)
+        return cls(name, x, y, low, high, scattered)
+
+    def plain(self) -> dict[str, Any]:
+        """The curve as a figure holds it."""
+        told = {"name": self.name, "x": self.x, "y": self.y, "low": self.low, "high": self.high}
+        return told | ({"scattered": True} if self.scattered else {})
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,7 @@ class Figure:
             "title": self.title,
             "x": {"label": self.x.label, "log": self.x.log},
             "y": {"label": self.y.label, "log": self.y.log},
-            "curves": [
-                {"name": c.name, "x": c.x, "y": c.y, "low": c.low, "high": c.high}
-                for c in self.curves
-            ],
+            "curves": [curve.plain() for curve in self.curves],
             "note": self.note,
             "lines": dict(self.lines),
         }
@@ -93,8 +101,9 @@ def _scale(value: Any) -> Scale:
 
 def _curve(value: Any) -> Curve:
     curve = Curve.of(
-        str(value["name"]), value["x"], value["y"], value.get("low", ()), value.get("high", ())
-    )
+        str(value["name"]), value["x"], value["y"], value.get("low", ()), value.get("high", ()),
+        scattered=bool(value.get("scattered", False)),
+    )  # fmt: skip
     if len(curve.x) != len(curve.y) or any(
         band and len(band) != len(curve.x) for band in (curve.low, curve.high)
     ):

@@ -66,13 +66,13 @@ def test_a_gradient_without_a_path_is_refuted() -> None:
     spec = av.load("sliding_window", window=2)
     found = av.flow(spec, **SMALL).verdicts[0]
     assert found.status is Status.HELD
-    from attnverify.flow.report import _network, _profile
+    from attnverify.flow.report import _profile, network
 
-    network = _network(spec, 1)
-    real = _profile(network, SETTING)
+    layer = network(spec, 1)
+    real = _profile(layer, SETTING)
     leaked = real.spectral.copy()
     leaked[1, 0] = 1e-300
-    verdict = _zeros(network, replace(real, spectral=leaked), SETTING)
+    verdict = _zeros(layer, replace(real, spectral=leaked), SETTING)
     assert verdict.status is Status.REFUTED
     assert verdict.witness is not None
     assert verdict.witness.index == {"s": 0, "t": 7}
