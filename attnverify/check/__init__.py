@@ -12,6 +12,7 @@ import numpy as np
 
 from attnverify.check.poison import poison_of
 from attnverify.check.replay import gradient_free, keep, kept_types, replayed
+from attnverify.check.rows import asked_rows
 from attnverify.check.run import judged
 from attnverify.check.settings import Settings, declared
 from attnverify.inputs import Support
@@ -57,6 +58,7 @@ def check(
     explain: bool = True,
     types: Mapping[str, str] | None = None,
     backward: bool = True,
+    rows: int | None = None,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
@@ -69,6 +71,7 @@ def check(
     one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan", "uniform";
     `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
     `packed` which axis lies end to end, by what lengths. Without `backward` no gradient is asked.
+    `rows` of one case of the largest `sizes` are judged, also where no size is small enough.
     Other keywords choose the member. `replay` is a witness. `isolate` runs it in a process of its
     own, `time_limit` seconds a call, `memory_limit` MiB; `ranks` in one each, shards lying along n.
 
@@ -82,7 +85,7 @@ def check(
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None,
         poison=poison_of(poison), profile=profile, explain=explain, types=dict(types or {}),
-        backward=backward,
+        backward=backward, rows=asked_rows(rows),
     )  # fmt: skip
     with settings.over(ranks).begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))

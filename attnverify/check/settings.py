@@ -49,6 +49,7 @@ class Settings:
     explain: bool = True
     types: Mapping[str, str] = field(default_factory=dict)
     backward: bool = True
+    rows: int | None = None
 
     @property
     def name(self) -> str:
@@ -160,6 +161,7 @@ class Settings:
         for flag, text in said.items():
             words += [flag, text] if text else []
         words += [] if self.backward else ["--no-backward"]
+        words += [] if self.rows is None else ["--rows", str(self.rows)]
         words += [] if self.limits is None else self.limits.words()
         words += [] if self.sharding is None else self.sharding.words()
         return words
