@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnverify.compile.parts import Sight
-from attnverify.errors import ParameterError
 
 Places = NDArray[np.integer[Any]]
 # Rows, unless more or fewer are asked for; at least so many, if only they can be afforded.
@@ -20,13 +19,6 @@ TILES = (16, 32, 64, 128, 256)
 EDGE = 128
 # Rows by chance come in fours: two on either side of a tile's edge, two in the tile.
 TOGETHER = 4
-
-
-def asked_rows(rows: int | None) -> int | None:
-    """How many rows are asked for; ParameterError for what is no number of rows."""
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise ParameterError("rows are counted", found=repr(rows), due="1 or more, such as 64")
-    return rows
 
 
 @dataclass(frozen=True)

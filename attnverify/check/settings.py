@@ -51,6 +51,12 @@ class Settings:
     backward: bool = True
     rows: int | None = None
 
+    def __post_init__(self) -> None:
+        """ParameterError for what is no number of rows."""
+        rows = self.rows
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            raise ParameterError("rows are counted", found=repr(rows), due="1 or more, such as 64")
+
     @property
     def name(self) -> str:
         """The subject's name: the one given, a model's path, or module:function."""
