@@ -253,3 +253,138 @@ def test_what_is_not_zero_is_told_from_zero(entry: float) -> None:
     assert nothing_but_zero("x", array, ("a", "b")).status is Status.HELD
     array[2, 1] = entry
     assert nothing_but_zero("x", array, ("a", "b")).status is Status.REFUTED
+
+
+# ---- All rows together
+
+TILE = 64
+
+
+def dropped_tile(of: str, tile: int = 9) -> Callable[..., list[Array]]:
+    """A backward pass that loses one tile of queries in one gradient, or in all of them."""
+
+    def wrong(slope: Array, q: Array, k: Array, v: Array) -> list[Array]:
+        rows = slice(tile * TILE, (tile + 1) * TILE)
+        dq, dk, dv = backward(slope, q, k, v)
+        kept = slope.copy()
+        kept[..., rows, :] = 0
+        _, less_k, less_v = backward(kept, q, k, v)
+        dq[..., rows, :] = 0 if "Q" in of else dq[..., rows, :]
+        return [dq, less_k if "K" in of else dk, less_v if "V" in of else dv]
+
+    return wrong
+
+
+def lost_cross_sum(of: str) -> Callable[..., list[Array]]:
+    """One tile of queries writes what it gives to the tile of keys before it in nobody's sum."""
+
+    def wrong(slope: Array, q: Array, k: Array, v: Array) -> list[Array]:
+        rows, keys = slice(9 * TILE, 10 * TILE), slice(8 * TILE, 9 * TILE)
+        a, scale = weights(q, k, window(N)), np.sqrt(q.shape[-1]).astype(q.dtype)
+        moved = slope @ v.swapaxes(-1, -2)
+        moved = a * (moved - (a * moved).sum(-1, keepdims=True)) / scale
+        dq, dk, dv = backward(slope, q, k, v)
+        part = np.zeros_like(moved)
+        part[..., rows, keys] = moved[..., rows, keys]
+        if of == "Q":
+            dq -= part @ k
+        elif of == "K":
+            dk -= part.swapaxes(-1, -2) @ q
+        else:
+            part[..., rows, keys] = a[..., rows, keys]
+            dv -= part.swapaxes(-1, -2) @ slope
+        return [dq, dk, dv]
+
+    return wrong
+
+
+VALUES, KEYS_SUM, EULER = (
+    "value gradients sum to output cotangents", "key gradients sum to zero", "<dQ, Q> = <dK, K>",
+)  # fmt: skip
+# Rows by chance are few, and none of them stands in the tile, nor sees its keys.
+UNSEEN = {"rows": 8, "seed": 4}
+
+
+@pytest.mark.parametrize(
+    ("vjp", "due"),
+    [
+        (dropped_tile("Q"), {EULER}),
+        (dropped_tile("K"), {EULER}),
+        (dropped_tile("V"), {VALUES}),
+        (dropped_tile("QKV"), {VALUES}),
+        (lost_cross_sum("Q"), {EULER}),
+        (lost_cross_sum("K"), {KEYS_SUM, EULER}),
+        (lost_cross_sum("V"), {VALUES}),
+    ],
+)
+def test_a_tile_that_no_row_shows_is_missed_by_a_sum_of_all(vjp: Any, due: set[str]) -> None:
+    report = checked(vjp=vjp, **UNSEEN)
+    assert refuted(report) == due
+    assert not report.ok
+
+
+def test_the_right_one_gives_every_sum_and_says_what_would_show() -> None:
+    report = checked(**UNSEEN)
+    assert report.ok
+    found = {v.name.split(" (")[0]: v for v in report.verdicts}
+    assert {VALUES, KEYS_SUM, EULER, "rows sum to one"} <= found.keys()
+    assert "a lost tile of" in found[VALUES].detail
+    assert 0 < found[EULER].evidence["tile"] <= TILE
+    assert "1,200 of 1,200 rows" in found[VALUES].detail
+
+
+def test_a_row_of_the_output_that_is_looked_at_by_nobody_still_sums_to_one() -> None:
+    wrong = at_row(600, lambda out: out * np.float32(1.001))
+    assert refuted(checked(wrong, vjp=None, backward=False, **UNSEEN)) == {"rows sum to one"}
+
+
+def test_a_gradient_that_depends_on_other_rows_cotangents_is_not_linear() -> None:
+    def wrong(slope: Array, q: Array, k: Array, v: Array) -> list[Array]:
+        dq, dk, dv = backward(slope, q, k, v)
+        full = (slope != 0).any(-1).mean() > 0.5
+        return [dq * np.float32(1.001) if full else dq, dk, dv]
+
+    report = checked(vjp=wrong)
+    assert "backward dQ" in refuted(report)
+    assert any("under cotangents on every row" in v.detail for v in report.verdicts)
+
+
+def test_rows_that_see_no_key_take_no_part_in_sums() -> None:
+    def bottom(queries: int, keys: int) -> Array:
+        return np.arange(keys) <= np.arange(queries)[:, None] + keys - queries
+
+    def fn(q: Array, k: Array, v: Array) -> Array:
+        seen = bottom(q.shape[-2], k.shape[-2])
+        out = weights(q, k, seen | ~seen.any(-1, keepdims=True)) @ v
+        return np.where(seen.any(-1)[:, None], out, 0).astype(q.dtype)
+
+    def vjp(slope: Array, q: Array, k: Array, v: Array) -> list[Array]:
+        seen = bottom(q.shape[-2], k.shape[-2])
+        kept = np.where(seen.any(-1)[:, None], slope, 0).astype(q.dtype)
+        return pulled(kept, q, k, v, seen | ~seen.any(-1, keepdims=True))
+
+    sizes = {"queries": 700, "keys": 600, "key_dim": 4, "value_dim": 4}
+    report = av.check(fn, "causal", align="bottom_right", vjp=vjp, sizes=sizes, rows=9,
+                      empty_rows="zeros")  # fmt: skip
+    assert report.ok, [v.detail for v in report.verdicts if v.status is Status.REFUTED]
+    assert any("600 of 700 rows together" in v.detail for v in report.verdicts)
+
+
+def test_sums_of_many_heads_that_share_keys() -> None:
+    def fn(q: Array, k: Array, v: Array) -> Array:
+        k, v = (np.repeat(x, 2, 1) for x in (k, v))
+        return weights(q, k, np.ones((300, 300), bool)) @ v
+
+    def vjp(slope: Array, q: Array, k: Array, v: Array) -> list[Array]:
+        k, v = (np.repeat(x, 2, 1) for x in (k, v))
+        dq, dk, dv = pulled(slope, q, k, v, np.ones((300, 300), bool))
+        both = [x.reshape(1, 2, 2, 300, -1).sum(2) for x in (dk, dv)]
+        return [dq, *both]
+
+    sizes = {"group": 2, "repeat": 2, "queries": 300, "keys": 300, "key_dim": 4, "value_dim": 4}
+    report = av.check(fn, "grouped_query", vjp=vjp, sizes=sizes, rows=8)
+    assert report.ok, [v.detail for v in report.verdicts if v.status is Status.REFUTED]
+    assert {VALUES, KEYS_SUM, EULER} <= {v.name.split(" (")[0] for v in report.verdicts}
+    one_head = lambda *a: [g * ([[[[2]], [[1]]]] if n else 1) for n, g in enumerate(vjp(*a))]  # noqa: E731
+    wrong = av.check(fn, "grouped_query", vjp=one_head, sizes=sizes, rows=8)
+    assert not wrong.ok

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -12,14 +14,18 @@ from numpy.typing import NDArray
 
 from attnverify.algebra.terms import Entry, Index
 from attnverify.check.settings import Settings
+from attnverify.compile import Oracle
+from attnverify.compile import compile as compile_spec
 from attnverify.compile.lower import lower
-from attnverify.compile.parts import Parts
+from attnverify.compile.parts import Parts, cut
+from attnverify.compile.positioned import place_name, positioned
 from attnverify.compile.recipe import label_axis
-from attnverify.compile.streamed import KEYS, ROWS
+from attnverify.compile.streamed import KEYS, ROWS, parameters_of
 from attnverify.dtypes import FloatType, float_type
 from attnverify.errors import ParameterError, SpecError
 from attnverify.inputs import Case, supported
-from attnverify.inputs.entries import real_entries, shape_of, structure_entries
+from attnverify.inputs.draw import counting
+from attnverify.inputs.entries import shape_of, structure_entries
 from attnverify.inputs.sizes import CHANNELS, FEW, parameter_value
 from attnverify.invariants import roles
 from attnverify.spec import Spec
@@ -78,10 +84,20 @@ def parts_of(spec: Spec) -> Parts:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A long case, whose cotangents are dense; `aligned` says that they follow the queries."""
+    """A long case, whose cotangents are dense, and zero where a row may see no key.
+
+    `aligned` says that cotangents follow the queries and values the keys; `seeing` has the rows
+    that surely see a key.
+    """
 
     case: Case
     aligned: bool
+    seeing: Array
+
+    @property
+    def sure(self) -> int:
+        """How many rows surely see a key."""
+        return int(self.seeing.sum())
 
     def at(self, rows: Array, spec: Spec, *, inside: bool = True) -> Case:
         """The case with cotangents that are zero but in these rows, or in these rows alone."""
@@ -119,7 +135,7 @@ def drawn(settings: Settings, dtype: str, types: Mapping[str, FloatType]) -> Dra
             )  # fmt: skip
     rng = np.random.default_rng([settings.seed, *sizes.values()])
     parameters = {p.name: parameter_value(p, sizes, rng) for p in spec.parameters}
-    arrays = real_entries(spec, sizes, "normal", dtype, rng, types=types)
+    arrays = _normal(spec, sizes, dtype, rng, types)
     arrays |= structure_entries(spec, sizes, rng, 1.1, empty=False)
     query, key, value = _sides(spec, arrays)
     if value and key:
@@ -129,15 +145,43 @@ def drawn(settings: Settings, dtype: str, types: Mapping[str, FloatType]) -> Dra
     first = spec.outputs[0]
     aligned = bool(query and arrays[query].shape == seeds[first].shape)
     if aligned:
-        at = row_place(spec.heads[first])
-        seeds[first] += _signs(seeds[first].shape, at, rng) * arrays[query].astype(np.float32)
+        seeds[first] += arrays[query].astype(np.float32)
     to = float_type(dtype).numpy
     cotangents = {n: seed.astype(to) for n, seed in seeds.items()}
     for name in spec.outputs[1:]:
         cotangents[name] = np.zeros(shape_of(spec.heads[name], sizes), to)
     ordered = {e.tensor.name: arrays[e.tensor.name] for e in spec.inputs}
     case = Case(sizes, parameters, ordered, cotangents, "normal", settings.seed)
-    return Drawn(case, aligned and bool(value and key))
+    sure = seeing(spec, case)
+    np.moveaxis(cotangents[first], row_place(spec.heads[first]), 0)[~sure] = 0
+    return Drawn(case, aligned and bool(value and key), sure)
+
+
+def _normal(
+    spec: Spec,
+    sizes: Mapping[str, int],
+    dtype: str,
+    rng: np.random.Generator,
+    types: Mapping[str, FloatType],
+) -> dict[str, Array]:
+    """Normal entries in each real input, drawn on all cores; weights keep the size of a product."""
+    real = [entry for entry in spec.inputs if entry.tensor.kind == "real"]
+    first = spec.inputs[0].indices[:1]
+
+    def entries(entry: Entry, own: np.random.Generator) -> Array:
+        kind = types.get(entry.tensor.name, float_type(dtype))
+        wide = np.float64 if kind.roundoff < float_type("float32").roundoff else np.float32
+        shape = shape_of(entry, sizes)
+        found = own.standard_normal(shape, dtype=wide)
+        if not set(first) & {*entry.indices} and shape:
+            found /= wide(max(shape) ** 0.5)
+        if kind.largest < float_type(dtype).largest:
+            np.clip(found, -kind.largest, kind.largest, out=found)
+        return np.asarray(found.astype(kind.numpy, copy=False))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        drawn_by = pool.map(entries, real, rng.spawn(len(real)))
+        return dict(zip((entry.tensor.name for entry in real), drawn_by, strict=True))
 
 
 def _sides(spec: Spec, arrays: Mapping[str, Array]) -> tuple[str, str, str]:
@@ -162,16 +206,50 @@ def _leaning(values: Array, keys: Array) -> Array:
 
 
 def _cotangent(head: Entry, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
-    """Ones whose sign is drawn for each tile of rows, and each place of the other axes."""
+    """Ones whose sign is drawn for each tile of rows, and each place of the other axes.
+
+    In the first channel all are one: whatever rows are lost of a sum, there they do not cancel.
+    """
     shape = shape_of(head, sizes)
     at = row_place(head)
     tiles = (*shape[:at], -(-shape[at] // TILE), *shape[at + 1 :])
     signs = rng.integers(0, 2, tiles, dtype=np.int8).astype(np.float32) * 2 - 1
+    if at < len(shape) - 1 and shape[-1]:
+        signs[..., 0] = 1
     return np.repeat(signs, TILE, at)[tuple(slice(n) for n in shape)]
 
 
-def _signs(shape: tuple[int, ...], at: int, rng: np.random.Generator) -> Array:
-    """A sign for each tile of rows."""
-    signs = rng.integers(0, 2, -(-shape[at] // TILE)).astype(np.float32) * 2 - 1
-    rows = np.repeat(signs, TILE)[: shape[at]]
-    return rows.reshape(tuple(-1 if n == at else 1 for n in range(len(shape))))
+def seeing(spec: Spec, case: Case) -> Array:
+    """The rows that surely see a key: one of a few that are looked at for each row."""
+    found = counting(spec)
+    sure = np.ones(case.sizes[ROWS], bool)
+    if found is None:
+        return sure
+    # What counts keys is in parts as what is counted is: a count need have no rows.
+    count = compile_spec(positioned(found[0], (ROWS, KEYS)))
+    for step, block in ((64, 2048), (1, 128)):
+        for start in range(0, len(sure), block):
+            rows = np.arange(start, min(len(sure), start + block))
+            if step == 64 or not sure[rows].all():
+                sure[rows] = _seen(count, case, rows, step)
+    return sure
+
+
+def _seen(count: Oracle, case: Case, rows: Array, step: int) -> Array:
+    """Whether rows see one of the keys at their own places, at the ends, or beside the last."""
+    keys, shift = case.sizes[KEYS], case.sizes[KEYS] - case.sizes[ROWS]
+    near = rows[::step]
+    looked = np.unique(np.concatenate([[0, keys - 1], near, near + shift]).clip(0, keys - 1))
+    kept = {ROWS: rows, KEYS: looked}
+    heads = {e.tensor.name: e for e in count.spec.inputs}
+    arrays = {n: cut(array, heads[n], kept) for n, array in case.arrays.items()}
+    arrays |= {place_name(axis): places for axis, places in kept.items()}
+    sizes = {**case.sizes, ROWS: len(rows), KEYS: len(looked)}
+    told = count(**arrays, **case.parameters, **parameters_of(case.sizes), sizes=sizes)
+    sure = np.ones(len(rows), bool)
+    for name in count.spec.outputs:
+        seen, head = told[name] > 0, count.spec.heads[name]
+        at = [n for n, p in enumerate(head.places) if isinstance(p, Index) and p.axis.name == ROWS]
+        others = tuple(n for n in range(seen.ndim) if n not in at)
+        sure &= np.asarray(seen).all(axis=others)
+    return sure

@@ -84,6 +84,8 @@ def grouped(sight: Sight, rows: Places) -> list[Group]:
     found: list[tuple[list[int], Any]] = []
     for row in rows.tolist():
         seen = sight.chunks(row, row)
+        # A row that sees no key needs some to say so, and they may be another's.
+        seen[:1] |= not seen.any()
         mine = [row]
         apart = []
         for others, keys in found:

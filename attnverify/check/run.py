@@ -17,7 +17,7 @@ from attnverify.check.long import too_large
 from attnverify.check.matched import STYLES, by_many
 from attnverify.check.poison import poisoned
 from attnverify.check.profile import may_be_tighter, with_profile
-from attnverify.check.rowwise import judged_rows
+from attnverify.check.sampled import judged_rows
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
 from attnverify.check.tally import Tally, misused

@@ -126,9 +126,9 @@ class Sight:
         return everything if away is None or away.shape != starts.shape else ~away
 
     def keys(self, chunks: Flags) -> Places:
-        """The keys of chunks; where there are none, those of the first, to say so."""
+        """The keys of chunks."""
         whole = self.sizes.get(KEYS, 0)
-        seen = np.flatnonzero(chunks) if chunks.any() else np.zeros(1, int)
+        seen = np.flatnonzero(chunks)
         found = (seen[:, None] * CHUNK + np.arange(CHUNK)).ravel()
         return np.asarray(found[found < whole])
 
