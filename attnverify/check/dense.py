@@ -35,6 +35,8 @@ from attnverify.rounding import Rounding, arrays_for
 from attnverify.verdict import Status, Verdict
 
 Array = NDArray[Any]
+# Rows whose cotangents are looked at, to know what a tile of them adds.
+SEEDS = 4096
 
 
 class Dense:
@@ -98,6 +100,14 @@ class Dense:
             scale.given.append(self._gives(one, slopes, wide) / self._heads)
 
     @cached_property
+    def _seeds(self) -> list[float]:
+        """What rows add to the sum over queries of dO, in the channel where none cancels."""
+        out = self.spec.outputs[0]
+        seed = np.moveaxis(self.rows.case.cotangents[out], row_place(self.spec.heads[out]), 0)
+        rows = np.linspace(0, len(seed) - 1, min(len(seed), SEEDS)).astype(int)
+        return [float(x) for x in seed[rows][..., 0].ravel()]
+
+    @cached_property
     def _heads(self) -> int:
         """In how many heads and batch entries a row stands: one of them may lose it."""
         few = (ROWS, KEYS, *CHANNELS)
@@ -120,8 +130,6 @@ class Dense:
         if one.weighted:
             return float((slopes[name] * wide[name]).sum())
         slope = slopes[name]
-        if one.seeds:
-            return float(slope.reshape(-1, slope.shape[-1]).sum(0)[0])
         places = self.spec.heads[name].places
         at = next(n for n, p in enumerate(places) if isinstance(p, Index) and p.axis.name == KEYS)
         half = np.moveaxis(slope, at, 0)[: slope.shape[at] // 2]
@@ -140,13 +148,14 @@ class Dense:
         case, judge = self.rows.case, self.rows.judge
         scale, count = self.scales[one.name], case.sizes[ROWS]
         bound = sigma(scale, count, self.most_rows, judge.rounding.profile)
-        given = {n: self.rows.restored(n, slopes[n]) for n in one.terms}
-        total = one.of(given, case.arrays, self.ndim)
+        answers = {n: self.rows.restored(n, slopes[n]) for n in one.terms}
+        total = one.of(answers, case.arrays, self.ndim)
         due = one.due(case.cotangents[self.spec.outputs[0]])
         title = f"{one.name} ({judge.dtype})"
         found = compared(title, total, due, bound)
         coherent = one.seeds or (one.weighted and self.rows.long.aligned)
-        tile = least_tile(scale.given, bound, aligned=coherent)
+        given = self._seeds if one.seeds else scale.given
+        tile = least_tile(given, bound, aligned=coherent)
         words = f"{self.rows.long.sure:,} of {count:,} rows together, {one.words}"
         power = told(tile, count) if one.seeds or one.weighted else ""
         held = f"{words}: {found.evidence.get('worst', 0.0):.2f} sigma of 6"
