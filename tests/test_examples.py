@@ -37,7 +37,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", commands("numpy_right.py"))
+@pytest.mark.parametrize("command", commands("numpy_right.py") + commands("numpy_window.py"))
 def test_right_ones_pass(command: str, tmp_path: Path) -> None:
     done = run(command, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,5 +89,6 @@ def test_the_ring_that_moves_passes_and_the_one_that_stands_still_does_not(
 def test_every_example_is_run() -> None:
     # tests/test_example_report.py has the script that makes the committed report.
     names = sorted({path.name for path in EXAMPLES.glob("*.py")} - {"report.py"})
-    assert names == ["numpy_right.py", "numpy_wrong.py", "torch_multi_head.py", "torch_ring.py"]
+    due = ["numpy_right", "numpy_window", "numpy_wrong", "torch_multi_head", "torch_ring"]
+    assert names == [f"{name}.py" for name in due]
     assert all(commands(name) for name in names)

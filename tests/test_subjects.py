@@ -43,8 +43,20 @@ def test_layouts_go_out_and_come_back(
     assert laid.shape == layout.shape("Q", SIZES) == inside
     assert layout.shape("O", SIZES) == outside
     assert laid.flags.c_contiguous
-    assert not np.shares_memory(laid, Q)
     np.testing.assert_array_equal(layout.inward("Q", laid, SIZES), Q)
+
+
+@pytest.mark.parametrize("pattern", ["b h n d", "b n h d"])
+def test_a_subject_that_writes_to_its_inputs_is_told_and_harms_none(pattern: str) -> None:
+    def spoiling(q: Any, k: Any, v: Any) -> Any:
+        q[...] = 7
+        return v
+
+    one = np.zeros((1, 1, 2, 3))
+    wrapped = subject(spoiling, av.load("global"), layout=pattern, dtype="float64")
+    with pytest.raises(SubjectFault, match="changed its input Q"):
+        wrapped.forward({"Q": one, "K": one, "V": one}, {})
+    assert not one.any()
 
 
 def test_product_axes_have_one_letter() -> None:

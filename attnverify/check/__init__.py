@@ -57,6 +57,7 @@ def check(
     explain: bool = True,
     types: Mapping[str, str] | None = None,
     backward: bool = True,
+    rows: int | None = None,
     **params: Any,
 ) -> Report:
     """Compare a function's outputs and gradients with a spec's oracle, under a derived tolerance.
@@ -68,9 +69,9 @@ def check(
     2]}), `types` which inputs have a float type apart, `internal` a narrower type inside, `profile`
     one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan", "uniform";
     `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
-    `packed` which axis lies end to end, by what lengths. Without `backward` no gradient is asked.
-    Other keywords choose the member. `replay` is a witness. `isolate` runs it in a process of its
-    own, `time_limit` seconds a call, `memory_limit` MiB; `ranks` in one each, shards lying along n.
+    `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows` judges so
+    many of one case of the largest `sizes`. Other keywords choose the member. `isolate` runs it in
+    its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a shard.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
@@ -81,8 +82,7 @@ def check(
         dict(inputs or {}), outputs or (), dict(sizes or {}), internal, empty_rows, vjp, seed,
         spec if isinstance(spec, str) else loaded.name, params, subject_name, device,
         dict(packed or {}), Limits(time_limit, memory_limit) if isolate or ranks else None,
-        poison=poison_of(poison), profile=profile, explain=explain, types=dict(types or {}),
-        backward=backward,
+        None, None, poison_of(poison), profile, explain, dict(types or {}), backward, rows,
     )  # fmt: skip
     with settings.over(ranks).begun() as begun:
         return _report(settings, _asked(begun, dtypes, cases, replay, store=store, told=on_verdict))

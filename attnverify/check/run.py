@@ -13,13 +13,14 @@ from attnverify.check.explained import explained
 from attnverify.check.free import drawn, free
 from attnverify.check.habits import habits
 from attnverify.check.judge import Judge
+from attnverify.check.long import too_large
 from attnverify.check.matched import STYLES, by_many
 from attnverify.check.poison import poisoned
 from attnverify.check.profile import may_be_tighter, with_profile
+from attnverify.check.sampled import judged_rows
 from attnverify.check.settings import Settings
 from attnverify.check.shrink import shrink
-from attnverify.check.tally import Tally
-from attnverify.errors import SubjectError
+from attnverify.check.tally import Tally, misused
 from attnverify.inputs import Case, Draw
 from attnverify.inputs.corners import WIDE
 from attnverify.verdict import Status, Verdict
@@ -48,8 +49,10 @@ def judge_of(settings: Settings, dtype: str, profile: str = "") -> Judge:
 
 
 def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
-    """The verdicts of one dtype over the drawn cases."""
+    """The verdicts of one dtype over the drawn cases, or on rows of one long case."""
     judge = judge_of(settings, dtype)
+    if settings.rows is not None or too_large(settings):
+        return judged_rows(settings, judge)
     draw = Draw(
         settings.spec,
         dtype=dtype,
@@ -65,12 +68,7 @@ def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
         if tally.done:
             break
     if tally.misused:
-        raise SubjectError(
-            "the call does not fit the subject",
-            subject=settings.name,
-            found=tally.misused,
-            hint="map the inputs' names with inputs=, or change kwargs=",
-        )
+        raise misused(settings.name, tally.misused)
     started = time.monotonic()
     # To look for a smaller case that hangs would cost the time limit at every step.
     small = shrink(judge, draw, tally.failing) if tally.failing and not tally.hung else {}

@@ -49,6 +49,13 @@ class Settings:
     explain: bool = True
     types: Mapping[str, str] = field(default_factory=dict)
     backward: bool = True
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        """ParameterError for what is no number of rows."""
+        rows = self.rows
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            raise ParameterError("rows are counted", found=repr(rows), due="1 or more, such as 64")
 
     @property
     def name(self) -> str:
@@ -160,6 +167,7 @@ class Settings:
         for flag, text in said.items():
             words += [flag, text] if text else []
         words += [] if self.backward else ["--no-backward"]
+        words += [] if self.rows is None else ["--rows", str(self.rows)]
         words += [] if self.limits is None else self.limits.words()
         words += [] if self.sharding is None else self.sharding.words()
         return words

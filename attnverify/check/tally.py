@@ -13,6 +13,7 @@ from attnverify.check.judge import Answers, Judge
 from attnverify.check.matched import Matched
 from attnverify.check.power import Power
 from attnverify.check.profile import STEEP
+from attnverify.errors import SubjectError
 from attnverify.inputs import Case
 from attnverify.rounding import Expected
 from attnverify.rounding.filters import common
@@ -174,11 +175,24 @@ class Tally:
 
     def without_backward(self) -> list[Verdict]:
         """That gradients were not judged is said, never passed over."""
-        if not self.judge.no_backward:
-            return []
-        return [
-            Verdict(f"gradients ({self.judge.dtype})", Status.UNDECIDED, self.judge.no_backward)
-        ]
+        return without_backward(self.judge)
+
+
+def without_backward(judge: Judge) -> list[Verdict]:
+    """That gradients were not judged is said, never passed over."""
+    if not judge.no_backward:
+        return []
+    return [Verdict(f"gradients ({judge.dtype})", Status.UNDECIDED, judge.no_backward)]
+
+
+def misused(subject: str, found: str) -> SubjectError:
+    """The error of a call that does not fit."""
+    return SubjectError(
+        "the call does not fit the subject",
+        subject=subject,
+        found=found,
+        hint="map the inputs' names with inputs=, or change kwargs=",
+    )
 
 
 def _whereabouts(refuted: list[Verdict]) -> tuple[dict[str, Any], str]:

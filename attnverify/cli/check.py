@@ -95,6 +95,10 @@ Types = Annotated[
 Backward = Annotated[
     bool, typer.Option("--backward/--no-backward", help="Whether gradients are judged.")
 ]
+Rows = Annotated[
+    int | None,
+    typer.Option("--rows", min=1, help="Judge so many rows of one case of the largest sizes."),
+]
 Cases = Annotated[int | None, typer.Option("--cases", min=1, help="Cases to draw for each type.")]
 Replay = Annotated[
     Path | None, typer.Option("--replay", metavar="NPZ", help="Judge only this kept witness.")
@@ -143,6 +147,7 @@ def check(
     profile: Profile = None,
     types: Types = None,
     backward: Backward = True,
+    rows: Rows = None,
     empty_rows: EmptyRows = None,
     poison: Poison = None,
     cases: Cases = None,
@@ -175,7 +180,7 @@ def check(
         "isolate": _is_file(subject) or ranks is not None if isolate is None else isolate,
         "ranks": None if ranks is None else {shard: ranks},
         "time_limit": time_limit, "memory_limit": memory_limit, "profile": profile,
-        "types": mapping(types, "--types"), "backward": backward,
+        "types": mapping(types, "--types"), "backward": backward, "rows": rows,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked = given | settings(assigned)

@@ -264,6 +264,19 @@ def _lowered(sizes: Mapping[str, int]) -> list[str]:
 
 def _row_counter(spec: Spec) -> tuple[Oracle, dict[str, tuple[Index, ...]]] | None:
     """A compiled spec that counts the keys each row of a masked softmax sees; None without."""
+    found = counting(spec)
+    return None if found is None else (compile_spec(found[0]), found[1])
+
+
+def counting(spec: Spec) -> tuple[Spec, dict[str, tuple[Index, ...]]] | None:
+    """A spec that counts the keys each row of a masked softmax sees, with the rows of each count.
+
+    None where no softmax is masked.
+
+    >>> from attnverify import load
+    >>> print(counting(load("causal"))[0].equations[-1])
+    keys_seen_0[i] = sum_j [j <= i]
+    """
     names: dict[str, tuple[Index, ...]] = {}
     equations = list(spec.equations)
     for statement in spec.equations:
@@ -277,7 +290,7 @@ def _row_counter(spec: Spec) -> tuple[Oracle, dict[str, tuple[Index, ...]]] | No
     if not names:
         return None
     counted = spec.replace(equations=tuple(equations), outputs=tuple(names))
-    return compile_spec(counted), names
+    return counted, names
 
 
 def _masked(statement: Equation) -> list[Softmax | Threshold]:

@@ -120,20 +120,46 @@ class Rounding:
         spec's axis order, cotangents under their own names.  Raises ShapeError
         where arrays do not fit the spec.
         """
+        found, _ = self._found(arrays, parameters, seed, sizes, keep=matched, matched=matched)
+        return found
+
+    def expected_with_runs(
+        self,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, Any],
+        seed: int = 0,
+        sizes: Mapping[str, int] | None = None,
+    ) -> tuple[Expected, dict[str, list[Array]]]:
+        """What is due, and how far each disturbed run of each legal form is off, by output.
+
+        Runs are the leading axis: what is computed from an answer strays as the same is of runs.
+        """
+        return self._found(arrays, parameters, seed, sizes, keep=True)
+
+    def _found(
+        self,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, Any],
+        seed: int,
+        sizes: Mapping[str, int] | None,
+        *,
+        keep: bool,
+        matched: bool = False,
+    ) -> tuple[Expected, dict[str, list[Array]]]:
         case = self.given(arrays, parameters, sizes)
         rng = np.random.default_rng(seed)
         # Hundreds of small products: handing each to several threads costs more than it gives.
         with _threads().limit(limits=1, user_api="blas"):
             given_arrays = arrays_for(self.oracle.dtype, arrays)
             values = self.oracle(**given_arrays, **parameters, sizes=case.sizes)
-            deviations, runs, reason = self._deviations(case, rng, keep=matched)
+            deviations, runs, reason = self._deviations(case, rng, keep=keep)
             slope = self.altered.slope(case) if matched and not reason else None
         if reason:
-            return Expected({}, reason)
+            return Expected({}, reason), {}
         dues = {n: self._due(n, values[n], deviations[n]) for n in self.outputs}
         if matched:
             dues = {n: _filtered(d, runs[n], (slope or {}).get(n)) for n, d in dues.items()}
-        return Expected(dues)
+        return Expected(dues), runs
 
     def given(
         self,

@@ -88,7 +88,7 @@ class Answerer(ABC):
         return pair
 
     def laid(self, arrays: Arrays, *, case: Arrays | None = None) -> dict[str, Array]:
-        """The arrays as the subject wants them, each in memory of its own.
+        """The arrays as the subject wants them, which it is given copies of.
 
         `case`: the inputs that they go with, which say how long packed sequences are.
         """

@@ -118,13 +118,16 @@ class Layout:
         return self
 
     def outward(self, name: str, array: Array) -> Array:
-        """An array as the subject wants it, contiguous and of its own memory."""
+        """An array as the subject wants it, contiguous; it may be the same memory.
+
+        Nobody writes to it: a subject is given a copy.
+        """
         if name not in self._patterns:
-            return np.array(array, order="C")
+            return np.asarray(array, order="C")
         moved = einops.rearrange(
             array, f"{' '.join(letters(self.heads[name]))} -> {self._patterns[name]}"
         )
-        return np.array(moved, order="C")
+        return np.asarray(moved, order="C")
 
     def shape(self, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape that the subject's array of this name has."""
