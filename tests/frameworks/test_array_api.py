@@ -56,7 +56,7 @@ def judged(
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("spec", ["global", "masked"])
+@pytest.mark.parametrize("spec", [pytest.param("global", marks=pytest.mark.slow), "masked"])
 def test_attention_is_right_and_its_gradient_is_said_not_to_be_judged(
     spec: str, library: str
 ) -> None:

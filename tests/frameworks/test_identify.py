@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ import pytest
 import attnverify as av
 from attnverify.identify import conventions, support
 from attnverify.identify.known import KNOWN
-from attnverify.verdict import Status
+from attnverify.verdict import Report, Status
 
 pytestmark = pytest.mark.frameworks
+
+CASES = 4
 
 SOFTMAX = {"normaliser": "softmax", "scale": "1/sqrt(d)", "cap": "none", "rotation": "none"}
 EVERY_KEY = {**SOFTMAX, "mask": "none: every key is seen"}
@@ -128,6 +132,21 @@ def test_conventions_are_those_of_the_table(make: Any, name: str, due: dict[str,
     assert {key: found.get(key) for key in due} == due
     assert report.verdicts[0].status is Status.HELD
     assert report.sections[0].spec == name
+    for lines in report.sections[0].figures["notes"]:
+        again = repeated(lines, fn)
+        assert again.ok, [v.detail for v in again.verdicts if v.status is Status.REFUTED]
+        assert again.comparisons
+
+
+def repeated(lines: str, fn: Any) -> Report:
+    """What the last of some lines of Python gives, on few cases: the check that they end with."""
+    *made, call = lines.removeprefix("with its mask:\n").splitlines()
+    names: dict[str, Any] = {"av": av, "fn": fn, getattr(fn, "__name__", "fn"): fn}
+    exec("\n".join(made), names)
+    names["av"] = SimpleNamespace(check=partial(av.check, cases=CASES, explain=False))
+    found = eval(call, names)  # noqa: S307  as above
+    assert isinstance(found, Report)
+    return found
 
 
 def test_libraries_stand_in_one_report_with_what_the_table_says() -> None:

@@ -117,7 +117,17 @@ RIGHT: dict[str, tuple[Callable[..., Any], str | Spec, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("fn", "spec", "settings"), RIGHT.values(), ids=RIGHT)
+# XLA compiles each shape anew.
+LONG = {"another scale", "key heads repeat in place"}
+
+
+@pytest.mark.parametrize(
+    ("fn", "spec", "settings"),
+    [
+        pytest.param(*row, marks=pytest.mark.slow if name in LONG else (), id=name)
+        for name, row in RIGHT.items()
+    ],
+)
 def test_dot_product_attention_is_right_by(
     fn: Callable[..., Any], spec: str | Spec, settings: dict[str, Any]
 ) -> None:
@@ -157,6 +167,7 @@ def test_dot_product_attention_is_refuted_by(
     assert forward.evidence["failing"] > 0
 
 
+@pytest.mark.slow
 def test_dot_product_attention_computes_float64_in_float32() -> None:
     settings = {"dtypes": ("float64",), "cases": 3}
     forward = judged(library, "global", **settings).verdicts[0]

@@ -114,6 +114,7 @@ def test_additive_attention_is_right() -> None:
     assert len(report.comparisons) == 7
 
 
+@pytest.mark.slow
 def test_additive_attention_computes_tanh_of_float64_in_float32() -> None:
     settings = {**ADDED, "dtypes": ("float64",), "cases": 3}
     forward = judged(added, "additive", **settings).verdicts[0]
@@ -190,7 +191,17 @@ MASKS: dict[str, tuple[str | Spec, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("spec", "kwargs", "params"), MASKS.values(), ids=MASKS)
+# XLA compiles each shape anew.
+QUICK_MASKS = {"a window to both sides"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "kwargs", "params"),
+    [
+        pytest.param(*row, marks=() if name in QUICK_MASKS else pytest.mark.slow, id=name)
+        for name, row in MASKS.items()
+    ],
+)
 def test_masks_of_multi_head_attention_are_right(
     spec: str | Spec, kwargs: dict[str, Any], params: dict[str, Any]
 ) -> None:

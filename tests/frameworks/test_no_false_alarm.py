@@ -282,11 +282,13 @@ def test_a_known_exception_is_refuted(name: str, seed: int) -> None:
     assert all(words in refuted[f"{failing} ({dtype})"] for failing in fails)
 
 
+@pytest.mark.slow
 def test_the_row_term_of_float16_is_right_up_to_255_keys() -> None:
     settings = {"sizes": LONG | {"keys": 255}, "cases": 13}
     assert judged(by_jax("", plain, "global", ALL), "float16", **settings).raise_if_refuted().ok
 
 
+@pytest.mark.slow
 def test_the_fused_function_of_jax_raises_in_float16_or_is_right() -> None:
     """Releases differ: some have no such product on the CPU."""
     found = judged(by_jax("", library, "global", FUSED), "float16").verdicts

@@ -309,6 +309,7 @@ def test_a_model_is_checked_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert report.verdicts[0].status is Status.HELD
 
 
+@pytest.mark.slow
 def test_the_path_of_a_model_goes_where_a_name_goes() -> None:
     model = NODES["test_attention_3d_gqa_causal"].model
     onnx.save(model, "model.onnx")

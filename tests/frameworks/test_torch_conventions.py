@@ -94,7 +94,7 @@ RIGHT: dict[str, tuple[Callable[..., Any], str | Spec, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("fn", "spec", "settings"), RIGHT.values(), ids=RIGHT)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_scaled_dot_product_attention_is_right_by(
     fn: Callable[..., Any], spec: str | Spec, settings: dict[str, Any], dtype: str
 ) -> None:
