@@ -153,10 +153,11 @@ class Sites:
     def scale(self, op: Op) -> str:
         """The constant that an operand of a product was multiplied by before; empty without one."""
         for operand in op.operands:
-            made = self.by_name[operand.name]
-            if made.kind == "map" and made.detail == "multiply":
+            # What a loop keeps is made by no operation of its own.
+            made = self.by_name.get(operand.name)
+            if made is not None and made.kind == "map" and made.detail == "multiply":
                 for factor in made.operands:
-                    if self.by_name[factor.name].kind == "scalar":
+                    if getattr(self.by_name.get(factor.name), "kind", "") == "scalar":
                         return factor.name
         return ""
 
@@ -192,8 +193,9 @@ def _angles(sites: Sites, to: str) -> Iterator[Made]:
     factors = {
         part.name
         for name in angles
+        if name in sites.by_name
         for part in sites.by_name[name].operands
-        if sites.by_name[part.name] in sites.real
+        if sites.by_name.get(part.name) in sites.real
     }
     for places, told in (
         (factors, "positions and frequencies"),
@@ -285,7 +287,8 @@ def _operands(sites: Sites, to: str) -> Iterator[Made]:
     for op in sites.real:
         if op.kind == "contract":
             for number, operand in enumerate(op.operands):
-                read = sites.words(sites.by_name[operand.name])
+                made = sites.by_name.get(operand.name)
+                read = operand.name if made is None else sites.words(made)
                 told = f"rounds {read} to {to} where {sites.words(op)} needs it"
                 yield ROUNDED, told, {op.out: _read_narrow(number, to)}
 

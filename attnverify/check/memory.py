@@ -73,16 +73,16 @@ def _laid(judge: Judge) -> Iterator[Candidate]:
     whole = all(_merged(judge, name) for name in both)
     sets = [both, both[1:], *([name] for name in both)]
     for names in {tuple(s): s for s in sets if s}.values():
-        told = f"reads {' and '.join(names)}, which lie by {_order(judge, names[0])}, the other way"
+        told = f"takes the memory of {' and '.join(names)} to be {_order(judge, names[0])}"
         yield Rearranged(
             SPLIT if whole else CONFUSED,
-            f"{told} round, without a transposition",
+            told,
             judge=judge,
             before=_reading(judge, names),
         )
     out = judge.subject.plan.judged[0]
     if _axes(judge, out) is not None:
-        told = f"writes {out}, which should lie by {_order(judge, out)}, the other way round"
+        told = f"leaves the memory of {out} {_order(judge, out)}"
         operator = MERGED if _merged(judge, out) else CONFUSED
         yield Rearranged(operator, told, judge=judge, after=_writing(judge, out))
 
@@ -106,7 +106,8 @@ def _merged(judge: Judge, name: str) -> bool:
 def _order(judge: Judge, name: str) -> str:
     lies = [word for group in judge.subject.plan.layout.groups(name) for word in group]
     first = lies.index(HEADS) < lies.index(LENGTH)
-    return "head and position" if first else "position and head"
+    orders = ("head by head", "position by position")
+    return "ordered {}, not {}".format(*(orders[::-1] if first else orders))
 
 
 def _reading(judge: Judge, names: Sequence[str]) -> Before:
@@ -176,7 +177,5 @@ def _dropped(judge: Judge) -> Iterator[Candidate]:
         kept = np.resize(case.arrays["drop"], array.shape)
         return np.asarray(array * kept / (1 - case.parameters["p"]))
 
-    told = (
-        "drops entries of the output where the weights' mask, read in memory order, drops weights"
-    )
+    told = "drops the output in place of the weights, by their mask in memory order"
     yield Rearranged(OUTPUT, told, judge=judge, before=before, after=in_order)

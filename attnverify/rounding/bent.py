@@ -42,7 +42,10 @@ class _Machine(NoisyMachine):
         super().step(op)
         if op.out in self.bends:
             read = tuple(np.asarray(self.values[o.name]) for o in op.operands)
-            self.values[op.out] = self.bends[op.out](op, np.asarray(self.values[op.out]), read)
+            bent = self.bends[op.out](op, np.asarray(self.values[op.out]), read)
+            self.values[op.out] = bent
+            runs = np.ndim(bent) > len(op.labels)
+            self.noisy = self.noisy | {op.out} if runs else self.noisy - {op.out}
 
 
 class Bent:
