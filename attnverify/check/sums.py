@@ -73,12 +73,13 @@ def _contracted(slope: Array, weights: Array | None, axes: int, *, keep: bool) -
     """
     if slope.ndim > axes:
         weighed = slope if weights is None else slope * weights
-        return np.sum(weighed, axis=tuple(range(1, slope.ndim - 1 if keep else slope.ndim)))
+        left = tuple(range(1, slope.ndim - 1 if keep else slope.ndim))
+        return np.asarray(np.sum(weighed, axis=left))
     last = slope.shape[-1] if keep else 1
     flat = np.ascontiguousarray(slope).reshape(-1, last)
     other = None if weights is None else np.ascontiguousarray(weights).reshape(-1, last)
     step = max(1, SLICE // max(1, last))
-    total = np.zeros(last, np.float64 if slope.dtype.itemsize < WIDE else np.longdouble)
+    total: Array = np.zeros(last, np.float64 if slope.dtype.itemsize < WIDE else np.longdouble)
     for start in range(0, len(flat), step):
         part = flat[start : start + step].astype(total.dtype)
         if other is not None:
