@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_the_layer_of_torch_passes(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.frameworks
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("command", commands("torch_compiled.py"))
+def test_what_torch_compiles_passes(command: str, tmp_path: Path) -> None:
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "backward dQ (float32)" in done.stdout
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "status"), list(zip(commands("torch_ring.py"), (0, 1), strict=True))
 )
@@ -89,6 +100,7 @@ def test_the_ring_that_moves_passes_and_the_one_that_stands_still_does_not(
 def test_every_example_is_run() -> None:
     # tests/test_example_report.py has the script that makes the committed report.
     names = sorted({path.name for path in EXAMPLES.glob("*.py")} - {"report.py"})
-    due = ["numpy_right", "numpy_window", "numpy_wrong", "torch_multi_head", "torch_ring"]
+    numpy = ["numpy_right", "numpy_window", "numpy_wrong"]
+    due = [*numpy, "torch_compiled", "torch_multi_head", "torch_ring"]
     assert names == [f"{name}.py" for name in due]
     assert all(commands(name) for name in names)

@@ -370,6 +370,16 @@ def test_rows_that_see_no_key_take_no_part_in_sums() -> None:
     assert any("600 of 700 rows together" in v.detail for v in report.verdicts)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_sums_are_added_up_in_a_wider_type_than_the_answers(dtype: str) -> None:
+    report = checked(dtypes=(dtype,), seed=1)
+    assert report.ok, [v.detail for v in report.verdicts if v.status is Status.REFUTED]
+    found = {v.name.split(" (")[0]: v for v in report.verdicts}
+    # All rows may stray the same way: what strays as it comes is far below.
+    assert found[VALUES].evidence["worst"] < 1
+    assert found[EULER].evidence["worst"] < 1
+
+
 def test_sums_of_many_heads_that_share_keys() -> None:
     def fn(q: Array, k: Array, v: Array) -> Array:
         k, v = (np.repeat(x, 2, 1) for x in (k, v))

@@ -24,6 +24,8 @@ from attnverify.verdict import Verdict
 
 Array = NDArray[Any]
 Slopes = Mapping[str, Array]
+# Bytes of a type whose sums need a wider one than float64.
+WIDE = 8
 # Entries that are added up at a time.
 SLICE = 2**20
 # Tiles that are said to be seen, or not, where all of their rows are lost.
@@ -65,24 +67,25 @@ class Identity:
 
 
 def _contracted(slope: Array, weights: Array | None, axes: int, *, keep: bool) -> Array:
-    """The sum over all but leading axes and, where it is kept, the last one."""
+    """The sum over all but leading axes and, where it is kept, the last one.
+
+    Answers are added up in a type that is wider than theirs; how far runs stray need not be.
+    """
     if slope.ndim > axes:
-        return np.stack([_contracted(one, weights, axes, keep=keep) for one in slope])
+        weighed = slope if weights is None else slope * weights
+        left = tuple(range(1, slope.ndim - 1 if keep else slope.ndim))
+        return np.asarray(np.sum(weighed, axis=left))
     last = slope.shape[-1] if keep else 1
     flat = np.ascontiguousarray(slope).reshape(-1, last)
     other = None if weights is None else np.ascontiguousarray(weights).reshape(-1, last)
     step = max(1, SLICE // max(1, last))
-    total = np.zeros(last, np.result_type(slope.dtype, np.float64) if _plain(slope) else float)
+    total: Array = np.zeros(last, np.float64 if slope.dtype.itemsize < WIDE else np.longdouble)
     for start in range(0, len(flat), step):
         part = flat[start : start + step].astype(total.dtype)
         if other is not None:
             part *= other[start : start + step].astype(total.dtype)
         total += part.sum(axis=0)
     return total if keep else total[0]
-
-
-def _plain(array: Array) -> bool:
-    return array.dtype.kind == "f"
 
 
 def identities(spec: Spec, applying: set[str]) -> list[Identity]:

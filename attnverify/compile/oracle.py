@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from attnverify.algebra.parameters import checked
 from attnverify.algebra.terms import Parameter
 from attnverify.compile import special, tables, thresholds
+from attnverify.compile.libraries import LIBRARIES, Library, library
 from attnverify.compile.lower import lower
 from attnverify.compile.nonfinite import spread
 from attnverify.compile.recipe import Recipe, label_axis
@@ -28,6 +29,10 @@ from attnverify.errors import ParameterError, ShapeError, SpecError
 from attnverify.spec import Spec
 
 Array = NDArray[Any]
+BACKENDS = ("numpy", "autograd", *LIBRARIES)
+DTYPES = ("float32", "float64", "longdouble")
+
+
 # Bytes of the largest array that is computed as a whole.
 BUDGET = 2**24
 
@@ -44,12 +49,14 @@ class Oracle:
     keywords. `source` is the text that runs, `recipe` the operations that it was printed from.
     """
 
-    def __init__(self, spec: Spec, backend: str, dtype: str, budget: int = BUDGET) -> None:
-        self.budget = budget
+    def __init__(
+        self, spec: Spec, backend: str, dtype: str, budget: int = BUDGET, device: str = ""
+    ) -> None:
+        self.budget, self.library = budget, library(backend, dtype, device)
         self.spec, self.backend, self.dtype = spec, backend, np.dtype(dtype)
         self.recipe: Recipe = lower(spec)
         self.source = printer(backend).function(self.recipe)
-        self._run = _function(self.source, identifier(spec.name), backend, self.dtype)
+        self._run = _function(self.source, identifier(spec.name), backend, self.dtype, self.library)
         self._loops = any(op.kind == "loop" for op in self.recipe.ops)
         self._parameters = {parameter.name: parameter for parameter in spec.parameters}
 
@@ -63,6 +70,8 @@ class Oracle:
         parameter.
         """
         settings = self._settings({k: v for k, v in values.items() if k in self._parameters})
+        if self.library is not None:
+            return self._elsewhere(self.library, values, sizes, settings)
         arrays = self.arrays({k: v for k, v in values.items() if k not in self._parameters})
         shapes = {name: np.shape(array) for name, array in arrays.items()}
         sizes = bind(self.spec, shapes, sizes)
@@ -81,6 +90,23 @@ class Oracle:
             }
             results = self._call(clean, sizes, settings)
             return spread(self.recipe, arrays, results, sizes, settings)
+
+    def _elsewhere(
+        self, library: Library, values: Mapping[str, Any], sizes: Any, settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The outputs by another library's arrays, which lie where it computes."""
+        with library.scope():
+            arrays = self.arrays({k: v for k, v in values.items() if k not in self._parameters})
+            spoiled = [n for n, a in arrays.items() if not library.finite(a)]
+            if spoiled:
+                raise ParameterError(
+                    "only the NumPy backend says what becomes of NaN and infinity",
+                    spec=self.spec.name,
+                    found=", ".join(spoiled),
+                    hint='compile(spec, backend="numpy")',
+                )
+            shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+            return self._call(arrays, bind(self.spec, shapes, sizes), settings)
 
     def streams(self, sizes: Mapping[str, int]) -> bool:
         """Whether arrays of these sizes are computed in blocks: the largest passes the budget."""
@@ -150,6 +176,8 @@ class Oracle:
     def _array(self, name: str, value: Any, kind: str) -> Any:
         if self.backend == "autograd" and kind == "real":
             return value
+        if self.library is not None:
+            return self._lifted(self.library, name, value, kind)
         array = np.asarray(value)
         if kind == "real":
             if array.dtype.kind not in "fiub" and array.dtype.name not in _SMALL_FLOATS:
@@ -167,6 +195,16 @@ class Oracle:
                 found=f"{name} of dtype {array.dtype}",
             )
         return array
+
+    def _lifted(self, library: Library, name: str, value: Any, kind: str) -> Any:
+        found, due = library.kind_of(value), {"real": "fiu", "bool": "b"}.get(kind, "iu")
+        if found not in due:
+            raise ShapeError(
+                f"an input is not of kind {kind}",
+                spec=self.spec.name,
+                found=f"{name} of kind {found}",
+            )
+        return library.lifted(value, kind)
 
     def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         missing = [name for name in self._parameters if name not in given]
@@ -202,16 +240,21 @@ _SMALL_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def compile(  # noqa: A001  the fixed public name
-    spec: Spec, backend: str = "numpy", dtype: str = "float64", budget: int = BUDGET
+    spec: Spec,
+    backend: str = "numpy",
+    dtype: str = "float64",
+    budget: int = BUDGET,
+    device: str = "",
 ) -> Oracle:
     """Compile a spec to a callable on arrays.
 
     Where an intermediate array would take more than `budget` bytes, NumPy computes in blocks of
     queries with the keys that they see, if the spec allows it (`undivided` says why not).
 
-    `backend` is `numpy` or `autograd` (the same recipe on autograd.numpy, to be differentiated by
-    it); `dtype` is the floating type of the computation. Raises ParameterError for another backend
-    or dtype.
+    `backend` is `numpy`, `autograd` (the same recipe on autograd.numpy, to be differentiated by
+    it), `torch` or `jax`, which take and give their own arrays on a `device` of theirs; `dtype` is
+    the floating type of the computation. Raises ParameterError for another backend, dtype or
+    device, MissingExtraError where a library is not installed.
 
     >>> import numpy as np
     >>> from attnverify import load
@@ -224,15 +267,19 @@ def compile(  # noqa: A001  the fixed public name
         raise ParameterError(
             "compile takes a Spec", found=type(spec).__name__, hint="use attnverify.load(name)"
         )
-    if backend not in ("numpy", "autograd"):
-        raise ParameterError("an unknown backend", found=repr(backend), due="'numpy' or 'autograd'")
-    if dtype not in ("float32", "float64", "longdouble"):
+    if backend not in BACKENDS:
+        raise ParameterError("an unknown backend", found=repr(backend), due=", ".join(BACKENDS))
+    if device and backend not in LIBRARIES:
+        raise ParameterError(
+            f"the {backend} backend computes on the CPU", found=device, due='backend="torch"'
+        )
+    if dtype not in DTYPES or (backend in LIBRARIES and dtype == "longdouble"):
         raise ParameterError(
             "an unknown working dtype",
             found=repr(dtype),
             due="'float64', 'float32' or 'longdouble'",
         )
-    return Oracle(spec, backend, dtype, budget)
+    return Oracle(spec, backend, dtype, budget, device)
 
 
 def stack(
@@ -302,13 +349,21 @@ def _inverse(x: Any) -> Any:
     return np.divide(1, x, out=np.zeros_like(x), where=x != 0)
 
 
-def _function(source: str, name: str, backend: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
+def _function(
+    source: str,
+    name: str,
+    backend: str,
+    dtype: np.dtype[Any],
+    library: Library | None = None,
+) -> Callable[..., Any]:
     """The function that a source text defines, with the names it uses."""
     # A constant is a copy: results may be written over what it was read from.
     names: dict[str, Any] = {"real": dtype.type, "constant": np.array}
     names["threshold"] = thresholds.begin
     names |= {"alibi_slope": tables.alibi_slope, "t5_bucket": tables.t5_bucket}
-    if backend == "numpy":
+    if library is not None:
+        names |= library.names()
+    elif backend == "numpy":
         names |= {"np": np, "inverse": _inverse, "expit": special.expit, "erf": special.erf}
     else:
         from attnverify.compile import traced  # noqa: PLC0415  autograd loads where it is asked for

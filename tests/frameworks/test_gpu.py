@@ -101,3 +101,24 @@ def test_tensor_cores_in_place_of_float32_are_refuted_unless_declared() -> None:
     assert [(v.name, v.detail) for _, v in report.failures] == []
     off = judged(WRONG["a scale off by a hundredth"], "global", "float32", profile="tf32")
     assert any(v.status is Status.REFUTED for v in off.verdicts)
+
+
+def test_rows_of_a_causal_million_tokens_are_held() -> None:
+    tokens = 2**20
+    sizes = {"queries": tokens, "keys": tokens, "key_dim": 64, "value_dim": 64}
+
+    def causal(q: Any, k: Any, v: Any) -> Any:
+        # What is not fused would take a terabyte of scores.
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]):
+            return sdpa(q, k, v, is_causal=True)
+
+    report = judged(causal, "causal", "bfloat16", sizes=sizes, rows=8, profile="strict")
+    assert report.ok, [v.detail for v in report.verdicts if v.status is Status.REFUTED]
+    assert report.verdicts[0].detail.startswith("8 of 1,048,576 rows")
+
+
+def test_a_compiled_spec_computes_on_the_device() -> None:
+    made = torch.ones((1, 1, 5, 3), device="cuda")
+    found = av.compile(av.load("causal"), backend="torch", device="cuda")(Q=made, K=made, V=made)
+    assert found["O"].device.type == "cuda"
+    assert found["O"].dtype == torch.float64
