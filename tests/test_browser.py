@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from attnverify.library import catalog
+from attnverify.live import Server
 from tests.house import ROOT
 
 pytestmark = pytest.mark.browser
@@ -29,6 +33,7 @@ WIDTHS = {"desktop": 1280, "phone": 360}
 SCHEMES = ("light", "dark")
 EXAMPLE = ROOT / "reports" / "example" / "index.html"
 SUBJECT = "examples/numpy_wrong.py:sees_one_future_key"
+LIVE = "http://127.0.0.1:"
 Open = Callable[..., Any]
 
 
@@ -56,21 +61,25 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Open]:
     asked: list[str] = []
     faults: list[str] = []
 
-    def opened(path: Path) -> Any:
+    def opened(path: Path | str) -> Any:
         page = context.new_page()
         page.on("request", lambda one: asked.append(one.url))
         page.on("console", lambda told: faults.append(told.text))
         page.on("pageerror", lambda fault: faults.append(str(fault)))
-        page.goto(path.as_uri())
+        page.goto(path if isinstance(path, str) else path.as_uri())
         if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=f"{folder}/{path.stem}-{width}-{scheme}.png", full_page=True)
+            name = (
+                re.sub(r"\W+", "-", path.split("/", 3)[3]) if isinstance(path, str) else path.stem
+            )
+            page.screenshot(path=f"{folder}/{name}-{width}-{scheme}.png", full_page=True)
         return page
 
     yield opened
     context.close()
     assert faults == []
     assert asked
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    here = ("file:", "data:", "http://127.0.0.1:") if LIVE in asked[0] else ("file:", "data:")
+    assert [url for url in asked if not url.startswith(here)] == []
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +92,34 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the whole catalogue: the one that CATALOGUE names, or judged now."""
+    if told := os.environ.get("CATALOGUE"):
+        return Path(told).resolve()
+    folder = tmp_path_factory.mktemp("catalogue")
+    done = run(["verify", "--jobs", "2", "--quiet", "--html", "index.html"], folder, 3600)
+    assert done.returncode == 0, done.stderr
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def served(failing: Path) -> Iterator[str]:
+    """The address of a live view of the example's report and of a store with a failing run."""
+    with Server(EXAMPLE.parent, failing.parent / ".attnverify", port=0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.url
+        server.shutdown()
+        thread.join()
+
+
+def run(words: list[str], folder: Path, limit: float = 120) -> subprocess.CompletedProcess[str]:
     """One command of ours, in a folder."""
     command = [sys.executable, "-m", "attnverify", *words]
     told = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     return subprocess.run(
-        command, cwd=folder, env=told, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=told, capture_output=True, text=True, timeout=limit, check=False
     )
 
 
@@ -116,7 +147,8 @@ def test_an_index_is_filtered_and_leads_to_a_verdict(visit: Open) -> None:
     everything = parts.count()
     page.get_by_role("searchbox").fill("WINDOW sliding")
     assert parts.count() == page.locator(".matrix tbody tr:visible").count() == 1
-    assert page.locator("h2:visible").all_text_contents() == ["Overview", "Specs"]
+    shown = ["Overview", "What becomes what", "Specs"]
+    assert page.locator("h2:visible").all_text_contents() == shown
     assert page.locator(".matrix:visible").count() == 1
     assert page.locator("output").text_content() == f"1 of {everything}"
     page.get_by_role("searchbox").fill("")
@@ -129,6 +161,89 @@ def test_an_index_is_filtered_and_leads_to_a_verdict(visit: Open) -> None:
     target = page.locator(":target")
     assert target.get_by_role("link", name="causality", exact=True).is_visible()
     assert target.evaluate("one => one.getBoundingClientRect().top < window.innerHeight")
+
+
+def test_the_whole_catalogue_is_read(visit: Open, catalogue: Path) -> None:
+    page = visit(catalogue)
+    assert catalogue.stat().st_size < 1_000_000
+    assert max(one.stat().st_size for one in catalogue.parent.glob("*_files/*.html")) < 400_000
+    rows = page.locator(".matrix tbody tr:visible")
+    assert rows.count() == len(catalog())
+    assert violations(page) == []
+    assert fits(page)
+    page.get_by_role("searchbox").fill("sliding counts=left")
+    assert rows.count() == 1
+    assert 0 < page.locator(".part:visible").count() < 3
+    page.get_by_role("searchbox").fill("")
+    assert rows.count() == len(catalog())
+    page.locator(".members a").first.click()
+    assert page.locator("h1").inner_text().endswith(")")
+    assert violations(page) == []
+    assert fits(page)
+
+
+def test_what_becomes_what_is_walked_with_the_keyboard(visit: Open, catalogue: Path) -> None:
+    page = visit(catalogue)
+    line = page.locator(".lattice a.step[aria-label*='sliding_window is causal']")
+    line.focus()
+    page.keyboard.press("Enter")
+    assert page.url.split("/")[-1].startswith("sliding-window")
+    assert page.url.endswith("--becomes")
+    page.locator(":target a").first.click()
+    assert page.locator("h1").inner_text().startswith("causal")
+    page.go_back()
+    page.go_back()
+    node = page.locator(".lattice a.node", has_text=re.compile("^rope$"))
+    node.click()
+    assert page.locator("h1").inner_text().startswith("rope")
+
+
+def test_a_spec_is_drawn_again_as_a_field_changes(visit: Open, served: str) -> None:
+    page = visit(f"{served}specs/sliding_window")
+    seen = page.get_by_text(re.compile(r"of 144 pairs are seen"))
+    assert seen.inner_text().endswith("33 of 144 pairs are seen")
+    assert violations(page) == []
+    assert fits(page)
+    page.get_by_label("window").fill("1")
+    page.get_by_label("window").press("Tab")
+    page.get_by_text("12 of 144 pairs are seen").wait_for()
+    assert "set.window=1" in page.url
+    page.get_by_label("align").select_option("bottom_right")
+    page.get_by_label("queries").fill("4")
+    page.get_by_label("queries").press("Tab")
+    page.get_by_text(re.compile("of 48 pairs are seen")).wait_for()
+    assert "choose.align=bottom_right" in page.url
+    page.reload()
+    assert page.get_by_text(re.compile("of 48 pairs are seen")).is_visible()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("place", ["", "compare", "specs/causal?head=1", "specs/lstm"])
+def test_a_live_page_is_for_everybody(visit: Open, served: str, place: str) -> None:
+    page = visit(f"{served}{place}")
+    assert violations(page) == []
+    assert fits(page)
+
+
+def test_two_runs_are_compared_from_the_index(visit: Open, served: str) -> None:
+    page = visit(served)
+    page.get_by_role("button", name="What changed").click()
+    assert "/compare?old=" in page.url
+    assert page.locator("h1").inner_text() == "What changed"
+    page.get_by_label("from").select_option("report.json")
+    page.get_by_label("to").select_option("report.json")
+    page.get_by_role("button", name="What changed").click()
+    assert page.get_by_text("Every verdict is what it was.").is_visible()
+
+
+def test_without_scripts_a_spec_is_drawn_by_its_form(browser: Any, served: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{served}specs/sliding_window")
+    page.get_by_label("window").fill("1")
+    page.get_by_role("button", name="Draw").click()
+    assert page.get_by_text("12 of 144 pairs are seen").is_visible()
+    context.close()
 
 
 def test_a_proof_is_read_step_by_step(visit: Open) -> None:

@@ -89,16 +89,34 @@ def test_the_matrix_has_a_cell_for_every_verdict_and_a_gap_where_none_was_asked(
     (matrix,) = page(Report((SPEC, other))).matrices
     assert matrix.columns == ("rows sum to one", "convex hull", "equivariance", "second order")
     kinds = {
-        part.spec: [[row.kind for row in cell] for cell in cells] for part, cells in matrix.lines
+        family.name: [[row.kind for _, row in cell] for cell in cells]
+        for family, cells in matrix.lines
     }
     assert kinds == {
         "causal": [["PROVED"], ["HELD"], ["expected"], ["UNDECIDED"]],
         "global": [["PROVED"], [], [], []],
     }
     twice = page(Report((Section("s", (FINE[0], replace(FINE[0], status=Status.REFUTED))),)))
-    assert [[row.kind for row in cell] for cell in twice.matrices[0].lines[0][1]] == [
+    assert [[row.kind for _, row in cell] for cell in twice.matrices[0].lines[0][1]] == [
         ["REFUTED", "PROVED"]
     ]
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_a_cell_shows_each_kind_that_some_member_has(bad: int) -> None:
+    wrong = replace(FINE[0], status=Status.REFUTED)
+    told = [wrong if at == bad else FINE[0] for at in range(3)]
+    members = [Section(f"s (n={at})", (one,)) for at, one in enumerate(told)]
+    found = page(Report((*members, Section("t", FINE[:2]))))
+    (family, (cell, held)), _ = sorted(found.matrices[0].lines, key=lambda line: line[0].name)
+    assert [part.member for part in family.parts].count(f"n={bad}") == 1
+    assert held == ()
+    assert {row.kind: part.member for part, row in cell}["REFUTED"] == f"n={bad}"
+    assert {row.kind for _, row in cell} == {"REFUTED", "PROVED"}
+    assert dict(family.tally) == {"REFUTED": 1, "PROVED": 2}
+    assert family.names.count(f"n={bad}") == 1
+    marks = checked(render_html(Report(tuple(members)))).values("aria-label")
+    assert (marks.count("REFUTED"), marks.count("PROVED")) == (1, 1)
 
 
 def test_equal_input_gives_an_equal_page_and_time_does_not_show() -> None:

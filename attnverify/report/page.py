@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from attnverify.report.graph import Step, graph
-from attnverify.report.parts import Matrix, Page, Part, Row, Support, spec_name
+from attnverify.report.parts import Family, Matrix, Page, Part, Placed, Row, Support, spec_name
 from attnverify.report.picture import mask_picture, picture, weights_picture
 from attnverify.report.plot import plot
 from attnverify.report.words import (
@@ -60,9 +60,10 @@ def page(report: Report, folder: str = "") -> Page:
     claims = tuple(part for part in parts if part.claims)
     specs = tuple(part for part in parts if not part.subject and not part.claims)
     subjects = tuple(part for part in parts if part.subject)
-    compared = tuple(part for part in subjects if not part.function)
+    families = _families(specs)
+    compared = tuple(Family(part.title, (part,)) for part in subjects if not part.function)
     matrices = [
-        _matrix("Specs by statements", "spec", specs),
+        _matrix("Specs by statements", "spec", families),
         _matrix("Subjects by comparisons", "subject", compared),
     ]
     return Page(
@@ -75,6 +76,7 @@ def page(report: Report, folder: str = "") -> Page:
         lattice=graph(_steps(parts), {n: f"{part.href}#{part.id}" for n, part in homes.items()}),
         support=_support(tuple(part for part in subjects if part.function)),
         specs=specs,
+        families=families,
         subjects=subjects,
         claims=claims,
         environment=tuple((line(k), line(v)) for k, v in sorted(report.environment.items())),
@@ -294,12 +296,25 @@ def _compared(rows: list[Row | None]) -> tuple[tuple[Row | None, bool], ...]:
     return tuple((row, bool(clear and row and row.value and row.value != usual)) for row in rows)
 
 
-def _matrix(caption: str, corner: str, parts: tuple[Part, ...]) -> Matrix:
-    """The verdicts of these parts under the names that they share, most shared first."""
-    asked = Counter(name for part in parts for name in part.asked)
-    names = [name for name, _ in asked.most_common()]
-    lines = tuple(
-        (part, tuple(tuple(row for row in part.rows if row.name == name) for name in names))
-        for part in parts
-    )
+def _families(parts: Iterable[Part]) -> tuple[Family, ...]:
+    """The members of each spec together, in the order in which the first of them stand."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.name, []).append(part)
+    return tuple(Family(name, tuple(members)) for name, members in found.items())
+
+
+def _matrix(caption: str, corner: str, families: tuple[Family, ...]) -> Matrix:
+    """The verdicts of these families under the names that they share, most shared first."""
+    parts = [part for family in families for part in family.parts]
+    names = [name for name, _ in Counter(n for part in parts for n in part.asked).most_common()]
+    lines = tuple((family, tuple(_cell(family, name) for name in names)) for family in families)
     return Matrix(caption, corner, tuple(line(name, LABEL) for name in names), lines)
+
+
+def _cell(family: Family, name: str) -> tuple[Placed, ...]:
+    """The verdicts of one name, the first of each kind; all of them where there is one member."""
+    rows = [(part, row) for part in family.parts for row in part.rows if row.name == name]
+    if len(family.parts) == 1:
+        return tuple(rows)
+    return tuple({row.kind: (part, row) for part, row in reversed(rows)}.values())[::-1]

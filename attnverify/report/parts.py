@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import quote
 
 from attnverify.report.graph import Graph, Step
@@ -82,6 +84,16 @@ class Part:
         return spec_name(self.spec)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of verdict in it."""
+        return tuple(kind for kind, _ in self.tally)
+
+    @property
+    def member(self) -> str:
+        """What tells this member of a family from the others."""
+        return self.spec.removeprefix(f"{self.name} (").removesuffix(")")
+
+    @property
     def href(self) -> str:
         """The file as a link names it: a folder may bear any name.
 
@@ -91,13 +103,46 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Family:
+    """The members of one spec, or one section that stands for itself."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def names(self) -> str:
+        """The titles of all members, for a search."""
+        return " ".join(dict.fromkeys(" ".join(part.title for part in self.parts).split()))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of verdict that some member has."""
+        return tuple(dict.fromkeys(kind for part in self.parts for kind, _ in part.tally))
+
+    @property
+    def tally(self) -> tuple[tuple[str, int], ...]:
+        """How many verdicts of each kind all members have."""
+        found: Counter[str] = Counter()
+        for part in self.parts:
+            found.update(dict(part.tally))
+        return tuple(found.items())
+
+
+# A verdict and where it stands.
+Placed: TypeAlias = tuple[Part, Row]
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """Sections by statements: a cell is the row of a verdict, or None where it was not asked."""
+    """Families by statements.
+
+    A cell has a verdict of each kind that some member has, and nothing where none was asked.
+    """
 
     caption: str
     corner: str
     columns: tuple[str, ...]
-    lines: tuple[tuple[Part, tuple[tuple[Row, ...], ...]], ...]
+    lines: tuple[tuple[Family, tuple[tuple[Placed, ...], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -124,6 +169,7 @@ class Page:
     lattice: Graph | None
     support: Support | None
     specs: tuple[Part, ...]
+    families: tuple[Family, ...]
     subjects: tuple[Part, ...]
     claims: tuple[Part, ...]
     environment: tuple[tuple[str, str], ...]
