@@ -57,7 +57,8 @@ def _measured(search: Diagnosis, stage: Stage, channels: int) -> tuple[float, fl
     found = recovered(search, sizes, search.seed + channels)
     slope = None if found is None else found.slope(found.scores())
     own = float(scale_of(stage).subs(dict.fromkeys(scale_of(stage).free_symbols, channels)))
-    return (slope * own, own) if slope is not None and slope > 0 else None
+    # A scale below zero is no power of anything.
+    return (slope * own, own) if slope is not None and slope * own > 0 else None
 
 
 def _guessed(
