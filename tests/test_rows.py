@@ -18,7 +18,9 @@ from attnverify.compare import judge, nothing_but_zero
 from attnverify.compile.parts import Parts, cut
 from attnverify.errors import ParameterError
 from attnverify.inputs import Draw
+from attnverify.notation import additive_bias, attention, within
 from attnverify.rounding import Rounding
+from attnverify.spec import Spec
 from attnverify.verdict import Report, Status
 
 Array = Any
@@ -398,3 +400,43 @@ def test_sums_of_many_heads_that_share_keys() -> None:
     one_head = lambda *a: [g * ([[[[2]], [[1]]]] if n else 1) for n, g in enumerate(vjp(*a))]  # noqa: E731
     wrong = av.check(fn, "grouped_query", vjp=one_head, sizes=sizes, rows=8)
     assert not wrong.ok
+
+
+def by_oracle(spec: Spec, leak: str = "", length: int = 300) -> dict[str, Any]:
+    """A subject that is the spec's own program in float32; its slope by `leak` is not all."""
+    outputs, slopes = (
+        av.compile(spec, dtype="float32"),
+        av.compile(av.gradient(spec), dtype="float32"),
+    )
+    names = [entry.tensor.name for entry in spec.inputs]
+    real = [entry.tensor.name for entry in spec.inputs if entry.tensor.kind == "real"]
+
+    def fn(*arrays: Array, **others: Array) -> Array:
+        return outputs(**dict(zip(names[:3], arrays, strict=True)), **others)["O"]
+
+    def vjp(seed: Array, *arrays: Array, **others: Array) -> list[Array]:
+        found = slopes(**dict(zip(names[:3], arrays, strict=True)), **others, dO=seed)
+        told = [found[f"d{n}"] for n in real]
+        if leak:
+            told[real.index(leak)][..., 0, -1] += np.float32(1e-6)
+        return told
+
+    sizes = {a.name: length if a.name in ("queries", "keys") else 4 for a in spec.axes
+             if a.name in ("queries", "keys", "key_dim", "value_dim", "pair")}  # fmt: skip
+    return {"fn": fn, "spec": spec, "vjp": vjp, "sizes": sizes, "rows": 16, "explain": False}
+
+
+@pytest.mark.parametrize("name", ["rope", "sinks", "softcap", "padding", "biased", "prefix"])
+def test_other_variants_give_no_false_alarm(name: str) -> None:
+    report = av.check(**by_oracle(av.load(name)))
+    assert report.ok, [v.detail for v in report.verdicts if v.status is not Status.HELD]
+
+
+def test_a_slope_by_a_bias_at_a_key_that_its_row_does_not_see_is_refuted() -> None:
+    def built(leak: str) -> Report:
+        spec = attention("mine", mask=within(left=40, right=0), bias=additive_bias())
+        return av.check(**by_oracle(spec, leak, N))
+
+    assert built("").ok
+    names = [entry.tensor.name for entry in attention("x", bias=additive_bias()).inputs]
+    assert refuted(built(names[-1])) == {f"backward d{names[-1]}"}

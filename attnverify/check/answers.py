@@ -107,6 +107,14 @@ class Answers:
         away = np.ones(array.shape[at], bool)
         for part in parts:
             away[_kept(part.group)[axis]] = False
+        for part in parts if {ROWS, KEYS} <= {*_names(head)} else ():
+            # Of what has both, a row has entries at keys that it does not see.
+            kept = _kept(part.group)
+            others = np.setdiff1d(np.arange(self.rows.case.sizes[KEYS]), kept[KEYS])
+            hidden = {**kept, KEYS: others}
+            one = nothing_but_zero(title, cut(array, head, hidden), tuple(_names(head)))
+            if one.status is not Status.HELD:
+                return _placed(one, hidden)
         for start in range(0, len(away), SLICE):
             places = start + np.flatnonzero(away[start : start + SLICE])
             if not places.size:
