@@ -6,9 +6,12 @@
     const mine = ++asked;
     const address = `${location.pathname}?${new URLSearchParams(new FormData(form))}`;
     document.querySelector("#drawn").classList.add("waiting");
+    // What is typed while another member is fetched would be lost with its form.
+    document.querySelector("#fields").inert = form.id === "choose";
     const answer = await fetch(address);
     const found = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (mine !== asked) return;
+    document.querySelector("#fields").inert = false;
     const fault = document.querySelector("#fault");
     document.querySelector("#drawn").classList.remove("waiting");
     fault.textContent = answer.ok ? "" : found.querySelector(".sentence")?.textContent ?? "no answer";
