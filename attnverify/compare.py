@@ -201,9 +201,7 @@ def at_most(name: str, got: Array, bound: Array, axes: tuple[str, ...] = ()) -> 
     """
     limit = np.broadcast_to(np.asarray(bound, dtype=float), got.shape)
     with np.errstate(all="ignore"):
-        share = np.where(
-            limit > 0, got / np.where(limit > 0, limit, 1), np.where(got > 0, np.inf, 0)
-        )
+        share = np.where(limit > 0, got / limit, np.where(got > 0, np.inf, 0))
     wrong = ~(got <= limit)
     if not wrong.any():
         return Verdict(name, Status.HELD, evidence={"closest": _largest(share)})
@@ -215,11 +213,8 @@ def at_most(name: str, got: Array, bound: Array, axes: tuple[str, ...] = ()) -> 
         f"{int(wrong.sum())} of {wrong.size} exceed their bound; most [{_place(places, worst)}]: "
         f"got {_number(got[worst])}, due at most {_number(limit[worst])}"
     )
-    witness = Witness(
-        index=dict(zip(places, worst, strict=True)),
-        got=float(got[worst]),
-        bound=float(limit[worst]),
-    )
+    index = dict(zip(places, worst, strict=True))
+    witness = Witness(index=index, got=float(got[worst]), bound=float(limit[worst]))
     counted = {"failing": int(wrong.sum()), "entries": int(wrong.size)}
     return Verdict(name, Status.REFUTED, detail, witness=witness, evidence=counted)
 
@@ -379,12 +374,8 @@ def _nothing(name: str, due: Due) -> Verdict:
     """No array at all is right only where nothing but zeros was due."""
     if due.value.size and np.any((due.value != 0) | (due.sigma != 0)):
         return _refuted(name, "the subject gave nothing where values other than zero are due")
-    return Verdict(
-        name,
-        Status.HELD,
-        "nothing was given, and only zeros were due",
-        evidence={"worst": 0.0, "rms": 0.0},
-    )
+    words, counted = "nothing was given, and only zeros were due", {"worst": 0.0, "rms": 0.0}
+    return Verdict(name, Status.HELD, words, evidence=counted)
 
 
 def _refuted(name: str, detail: str) -> Verdict:

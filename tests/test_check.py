@@ -553,3 +553,28 @@ def test_importing_the_judge_loads_no_framework() -> None:
     asked = "import sys, attnverify.check; print({'torch', 'jax', 'hypothesis'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def in_float32(q: Array, k: Array, v: Array) -> Array:
+    """Right attention whose arithmetic is float32 inside float64."""
+    kind = q.dtype
+    if kind == np.float64:
+        q, k, v = (x.astype(np.float32) for x in (q, k, v))
+    found: Array = right(q, k, v).astype(kind)
+    return found
+
+
+def test_a_type_inside_counts_for_wider_arrays_alone() -> None:
+    how: dict[str, Any] = {"cases": 4, "explain": False, "internal": "float32"}
+    report = av.check(in_float32, "global", dtypes=("float64", "float16"), **how)
+    assert {v.status for v in report.comparisons} == {Status.HELD}
+    with pytest.raises(ParameterError, match="float32 inside float16, bfloat16"):
+        av.check(in_float32, "global", dtypes=("float16", "bfloat16"), **how)
+    assert not av.check(half, "global", dtypes=("float64",), **how).ok
+
+
+def half(q: Array, k: Array, v: Array) -> Array:
+    """Attention whose arithmetic is float16 inside any type."""
+    kind = q.dtype
+    found: Array = right(*(x.astype(np.float16) for x in (q, k, v))).astype(kind)
+    return found

@@ -66,10 +66,10 @@ def check(
     parameters by keyword, under the names that `inputs` maps them to, and `kwargs`. `framework`
     says whose arrays it takes (of "onnx" a model). `layout` is an einops pattern such as "b n (h
     d)"; `outputs` names what it returns, or where it is. `sizes` says which it takes ({"heads": [1,
-    2]}), `types` which inputs have a float type apart, `internal` a narrower type inside, `profile`
-    one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan", "uniform";
-    `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
-    `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows` judges so
+    2]}), `types` which inputs have a float type apart, `internal` a narrower type inside wider,
+    `profile` one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan",
+    "uniform"; `poison` what NaN in masked places does: "isolates", "propagates"; `device` where
+    arrays lie; `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows` judges so
     many of one case of the largest `sizes`. Other keywords choose the member. `isolate` runs it in
     its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a shard.
 
@@ -113,7 +113,10 @@ def _asked(
     kept = Witness.load(replay) if replay is not None else None
     verdicts: list[Verdict] = []
     asked = tuple(dtypes)
-    for dtype in asked if kept is None else kept_types(settings.spec, kept, settings.types, asked):
+    if kept is not None:
+        asked = kept_types(settings.spec, kept, settings.types, asked)
+    settings.fit(asked)
+    for dtype in asked:
         run = judged(settings, dtype, count) if kept is None else replayed(settings, dtype, kept)
         for verdict in run:
             verdicts.append(keep(verdict, settings, dtype, store, kept))

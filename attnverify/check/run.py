@@ -42,7 +42,7 @@ def judge_of(settings: Settings, dtype: str, profile: str = "") -> Judge:
         settings.spec,
         settings.wrapped(dtype),
         dtype,
-        internal=settings.internal,
+        internal=settings.inside(dtype),
         profile=profile or settings.profile,
         backward=settings.backward,
     )
@@ -88,7 +88,7 @@ def judged(settings: Settings, dtype: str, count: int | None) -> list[Verdict]:
 def _fitting(settings: Settings, tally: Tally, verdicts: list[Verdict]) -> list[Verdict]:
     """The verdicts with the tightest profile that fits, where a tighter one was not declared."""
     judge = tally.judge
-    if tally.failing or tally.hung or settings.internal or not may_be_tighter(judge):
+    if tally.failing or tally.hung or judge.internal or not may_be_tighter(judge):
         return verdicts
     tighter = judge_of(settings, judge.dtype, "strict")
     tighter.no_backward = judge.no_backward

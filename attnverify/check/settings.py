@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
 from attnverify.attention.stages import EMPTY_ROWS
+from attnverify.dtypes import float_type
 from attnverify.errors import ParameterError
 from attnverify.inputs import Support
 from attnverify.spec import Spec
@@ -66,6 +67,21 @@ class Settings:
             return str(self.fn)
         module = getattr(self.fn, "__module__", None) or type(self.fn).__module__
         return f"{module}:{getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
+
+    def inside(self, dtype: str) -> str | None:
+        """The narrower type that it computes in where its arrays are of this one; None without."""
+        if self.internal is None or _roundoff(self.internal) < _roundoff(dtype):
+            return None
+        return self.internal
+
+    def fit(self, dtypes: Sequence[str]) -> None:
+        """ParameterError where the type inside is narrower than none of these."""
+        if self.internal is not None and not any(map(self.inside, dtypes)):
+            raise ParameterError(
+                "the internal type is wider than the subject's own",
+                found=f"{self.internal} inside {', '.join(dtypes)}",
+                due="a narrower one, such as float32 inside float64",
+            )
 
     def wrapped(self, dtype: str) -> Answerer:
         """The subject in one dtype, here or in its own process."""
@@ -159,7 +175,7 @@ class Settings:
             words += ["--set", f"{key}={value}"]
         profile = None if self.profile == "loose" else self.profile
         said = {
-            "--internal": self.internal,
+            "--internal": self.inside(dtype),
             "--profile": profile,
             "--empty-rows": self.empty_rows,
             "--poison": self.poison,
@@ -192,3 +208,7 @@ def declared(
     if empty_rows is None or empty_rows == "zeros" or isinstance(spec, Spec):
         return {}
     return {"empty_rows": empty_rows}
+
+
+def _roundoff(dtype: str) -> float:
+    return float_type(dtype).roundoff
