@@ -69,9 +69,10 @@ def check(
     2]}), `types` which inputs have a float type apart, `internal` a narrower type inside wider,
     `profile` one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan",
     "uniform"; `poison` what NaN in masked places does: "isolates", "propagates"; `device` where
-    arrays lie; `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows` judges so
-    many of one case of the largest `sizes`. Other keywords choose the member. `isolate` runs it in
-    its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a shard.
+    arrays lie; `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows`
+    judges so many of one case of the largest `sizes`. Other keywords choose the member. `isolate`
+    runs it in its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a
+    shard.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.
