@@ -109,24 +109,32 @@ def with_slopes(q: Array, k: Array, v: Array) -> Array:
     return softmax(hidden(scores(q, k) + bias, away >= 0)) @ v
 
 
-def turned(x: Array, pairing: str) -> Array:
-    """Channels in pairs, turned by position over 10000^(2 r / d)."""
-    half = x.shape[-1] // 2
-    angle = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(half) / half)
+def turned(
+    x: Array, pairing: str, base: float = 10000.0, channels: int | None = None, start: int = 0
+) -> Array:
+    """Channels in pairs, turned by position over base^(2 r / d)."""
+    count = x.shape[-1] if channels is None else channels
+    half, places = count // 2, np.arange(x.shape[-2])[:, None] + start
+    angle = places * base ** (-np.arange(half) / half)
     cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-    found: Array = np.empty_like(x)
+    found: Array = x.copy()
     first, second = {
-        "interleaved": (np.s_[..., 0::2], np.s_[..., 1::2]),
-        "half": (np.s_[..., :half], np.s_[..., half:]),
+        "interleaved": (np.s_[..., 0:count:2], np.s_[..., 1:count:2]),
+        "half": (np.s_[..., :half], np.s_[..., half:count]),
     }[pairing]
     found[first] = x[first] * cos - x[second] * sin
     found[second] = x[first] * sin + x[second] * cos
     return found
 
 
-def rotated(pairing: str) -> Fn:
+def rotated(pairing: str, *, last: bool = False, offset: int = 0, **how: Any) -> Fn:
+    """Queries from the first position, the last ones, or `offset` positions on."""
+
     def attention(q: Array, k: Array, v: Array) -> Array:
-        return softmax(scores(turned(q, pairing), turned(k, pairing))) @ v
+        begun = k.shape[-2] - q.shape[-2] if last else offset
+        return (
+            softmax(scores(turned(q, pairing, start=begun, **how), turned(k, pairing, **how))) @ v
+        )
 
     return attention
 
@@ -160,6 +168,16 @@ def masked(kept: bool = True, empty: str = "nan", **named: str) -> Fn:
 def biased(q: Array, k: Array, v: Array, attn_bias: Array | None = None) -> Array:
     s = scores(q, k)
     return softmax(s if attn_bias is None else s + attn_bias.astype(s.dtype)) @ v
+
+
+def capped_with_a_bias(inside: bool) -> Fn:
+    def attention(q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
+        s = scores(q, k)
+        added = np.zeros_like(s) if bias is None else bias.astype(s.dtype)
+        bent = 5 * np.tanh((s + added if inside else s) / 5)
+        return softmax(bent if inside else bent + added) @ v
+
+    return attention
 
 
 def biased_before_scaling(q: Array, k: Array, v: Array, attn_bias: Array | None = None) -> Array:
@@ -230,10 +248,36 @@ KNOWN: dict[str, tuple[Fn, str, dict[str, str]]] = {
     }),
     "unscaled": (scaled(1.0), "luong_dot", {"scale": "1"}),
     "a scale of its own": (scaled(0.3), "identified", {"scale": "0.3"}),
-    "capped": (capped, "softcap", {"cap": "5 tanh(s / 5)"}),
+    "capped": (capped, "softcap", {"cap": "5 tanh(s / 5)", "order of cap and bias": ""}),
+    "a bias inside the cap": (capped_with_a_bias(True), "softcap", {
+        "bias of numbers": "added to scaled scores, inside the cap",
+        "order of cap and bias": "bias inside the cap",
+    }),
+    "a bias after the cap": (capped_with_a_bias(False), "softcap", {
+        "bias of numbers": "added to scaled scores",
+        "order of cap and bias": "bias after the cap",
+    }),
     "plus one": (with_one_more, "softmax_plus_one", {"normaliser": "softmax plus one"}),
     "slopes": (with_slopes, "alibi", {"position bias": "ALiBi, standard slopes"}),
-    "neighbours turn": (rotated("interleaved"), "rope", {"rotation": "RoPE, interleaved pairs"}),
+    "neighbours turn": (rotated("interleaved"), "rope", {
+        "rotation": "RoPE, interleaved pairs", "base of rotations": "10000",
+        "positions of queries": "counted from 0, as keys are",
+    }),
+    "neighbours turn slowly": (rotated("interleaved", base=5e5), "identified", {
+        "base of rotations": "500000",
+    }),
+    "some channels turn": (rotated("half", channels=8), "identified", {
+        "rotation": "RoPE, half pairs, of the first 8 channels", "base of rotations": "10000",
+    }),
+    "some neighbours turn": (rotated("interleaved", channels=12), "identified", {
+        "rotation": "RoPE, interleaved pairs, of the first 12 channels",
+    }),
+    "the last queries turn": (rotated("half", last=True), "rope", {
+        "positions of queries": "the last query stands at the last key",
+    }),
+    "queries turn two ahead": (rotated("half", offset=2), "identified", {
+        "positions of queries": "counted from 2",
+    }),
     "halves turn": (rotated("half"), "rope", {"rotation": "RoPE, half pairs"}),
     "groups in a row": (grouped(lambda x, n: np.repeat(x, n, axis=1)), "grouped_query", {
         "key heads of query heads": "consecutive query heads share one",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ BIASES = ("bias", "attn_bias", "score_bias", *MASKS)
 # The axes that an array may lack, most of them first.
 LACKING = ("batch heads", "heads", "batch", "")
 QUERIES, KEYS = 5, 9
+ORDER = "order of cap and bias"
 
 
 def mask_arguments(fn: Any) -> list[str]:
@@ -42,14 +43,33 @@ def mask_arguments(fn: Any) -> list[str]:
     return [name for name in dict.fromkeys((*MASKS, *BIASES)) if name in named]
 
 
-def arguments(box: Box) -> Iterator[Finding]:
-    """What each mask argument means, booleans and numbers."""
-    found = mask_arguments(box.fn)
+def arguments(box: Box, cap: float = 0.0) -> Iterator[Finding]:
+    """What each mask argument means, booleans and numbers, under the cap of scores if there is one.
+
+    The order of a cap and a bias is asked through the first argument that takes numbers.
+    """
+    found, order = mask_arguments(box.fn), _undecided(cap)
     if not found:
         yield Finding("mask argument", "", "no argument is named as masks are")
     for name in found:
         yield replace(boolean(box, name), topic="mask argument of booleans")
-        yield replace(additive(box, name), topic="mask argument of numbers")
+        added = additive(box, name, cap)
+        yield replace(added, topic="mask argument of numbers")
+        order = _order(added) if cap and "capped" in added.says and not order.value else order
+    if cap:
+        yield order
+
+
+def _undecided(cap: float) -> Finding:
+    """What is said of the order where no argument adds numbers."""
+    said = f"no argument adds numbers to scores capped at {cap:g}, and hidden is hidden either way"
+    return Finding(ORDER, "", said)
+
+
+def _order(added: Finding) -> Finding:
+    """The order of cap and bias, from what numbers in an argument do."""
+    value = "bias inside the cap" if added.says["capped"] else "bias after the cap"
+    return Finding(ORDER, value, added.evidence)
 
 
 def _asked(
@@ -121,12 +141,16 @@ def _where_seen(box: Box, weights: Array, kept: Array) -> tuple[Array, Array]:
     return weights[own], kept[own]
 
 
-def additive(box: Box, name: str) -> Finding:
-    """Whether numbers are added to the scores, and with which factor."""
-    convention = f"{name} of numbers"
+def additive(box: Box, name: str, cap: float = 0.0) -> Finding:
+    """Whether numbers are added to the scores, with which factor, and inside the cap or after it.
+
+    As many as a cap bends: up to the cap, and to 20 where exponentials of more would vanish.
+    """
+    convention, most = f"{name} of numbers", min(max(1.0, cap), 20.0)
+    given = np.arange(float(KEYS)) / KEYS * most
 
     def some(shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(np.arange(float(KEYS)) / KEYS, shape).copy()
+        return np.broadcast_to(given, shape).copy()
 
     found = _asked(box, "biased", "bias", name, some)
     if isinstance(found, str):
@@ -136,13 +160,20 @@ def additive(box: Box, name: str) -> Finding:
     seen = (last > 0).all(axis=(0, 1))
     if (seen != (box.quiet(QUERIES, KEYS)[0, :, -1] > 0).all(axis=0)).any():
         return Finding(convention, "taken for booleans", "a key with the number 0 is hidden")
-    steps = np.diff(np.log(last[..., seen]), axis=-1) * KEYS
+    steps = np.diff(np.log(last[..., seen]), axis=-1) / np.diff(given[seen])
+    bent = np.diff(cap * np.tanh(given / cap)[seen]) / np.diff(given[seen]) if cap else None
+    if bent is not None and steps.size and box.fits(steps, np.broadcast_to(bent, steps.shape)):
+        said = f"log weights grow by {cap:g} tanh of it over {cap:g}"
+        return Finding(
+            convention, "added to scaled scores, inside the cap", said, says={"capped": True}
+        )
     factor = float(steps.flat[0]) if steps.size else float("nan")
     if not np.isfinite(steps).all() or steps.size == 0 or not box.fits(steps, factor):
         return Finding(convention, "", "weights do not follow it as a sum in the exponent would")
     without = f"; it may lack {lacking.replace(' ', ' and ')}" if lacking else ""
     if box.fits(factor, 1.0):
-        says: Mapping[str, Any] = {"bias_inputs": {"bias": name}, "broadcast": lacking}
+        says: dict[str, Any] = {"bias_inputs": {"bias": name}, "broadcast": lacking}
+        says |= {"capped": False} if cap else {}
         return Finding(convention, "added to scaled scores", f"with factor 1{without}", says=says)
     if box.fits(factor, 0.0):
         return Finding(convention, "", "it changes nothing")

@@ -36,7 +36,7 @@ def stages(says: Says) -> Iterator[Stage]:
         yield _made("heads", "grouped", head_map=says["head_map"])
     yield from _masks(says)
     if "rope" in says:
-        yield _made("position", "rope", pairing=says["rope"])
+        yield _made("position", "rope", **_turned(says))
     if says.get("bias") == "alibi":
         two = says.get("highest") is None
         align = says.get("align", "top_left")
@@ -50,6 +50,13 @@ def stages(says: Says) -> Iterator[Stage]:
         yield _made("normaliser", f"{says['normaliser']}_weights")
     elif says.get("empty_rows", "zeros") != "zeros" and empty_row(says, *FEWER) is not None:
         yield Stage("empty_rows", says["empty_rows"], repr(says["empty_rows"]))
+
+
+def _turned(says: Says) -> dict[str, Any]:
+    """How channels turn, where it is not as usual."""
+    told = {"base": "base", "rotary_dim": "rotary_dim", "rope_align": "align"}
+    told |= {"rope_offset": "offset"}
+    return {"pairing": says["rope"]} | {told[key]: says[key] for key in told if key in says}
 
 
 def _masks(says: Says) -> Iterator[Stage]:
@@ -121,7 +128,7 @@ def _catalogued(says: Says, keywords: list[str]) -> tuple[str, dict[str, Any]] |
         case ["mask"] if says.get("highest") == 0:
             return "sliding_window", {"window": 1 - says["lowest"], **align}
         case ["position"]:
-            return "rope", {"pairing": says["rope"]}
+            return _rope(says)
         case ["cap"]:
             return "softcap", {"cap": says["cap"]}
         case ["normaliser"]:
@@ -133,3 +140,12 @@ def _catalogued(says: Says, keywords: list[str]) -> tuple[str, dict[str, Any]] |
         case ["scale"] if says["scale"] == "1":
             return "luong_dot", {}
     return None
+
+
+def _rope(says: Says) -> tuple[str, dict[str, Any]] | None:
+    """The catalogue's rotations, which have the usual base and turn every channel."""
+    told = _turned(says)
+    if told.keys() - {"pairing", "align"}:
+        return None
+    last = {"offset": "bottom_right"} if "align" in told else {}
+    return "rope", {"pairing": told["pairing"], **last}

@@ -17,7 +17,7 @@ from attnverify.check.run import judge_of
 from attnverify.check.settings import Settings
 from attnverify.check.tally import Tally
 from attnverify.compare import misfit
-from attnverify.identify import arguments, masks, reach, rows, scores
+from attnverify.identify import arguments, masks, positions, reach, rows, scores
 from attnverify.identify.box import CHANNELS, Box
 from attnverify.identify.finding import Finding
 from attnverify.identify.member import Member, member
@@ -99,9 +99,11 @@ def _found(fn: Any, call: dict[str, Any]) -> Iterator[Finding]:
     yield reach.repeatable(box)
     mask, alignment = masks.mask(box)
     yield from (mask, alignment)
-    yield from _scores(box)
     says = {**mask.says, **alignment.says}
-    for finding in arguments.arguments(box):
+    for finding in _scores(box):
+        says |= finding.says
+        yield finding
+    for finding in arguments.arguments(box, says.get("cap", 0.0)):
         says |= finding.says
         yield finding
     yield from (rows.empty_rows(box, says), rows.poison(box, says))
@@ -115,7 +117,7 @@ def _scores(box: Box) -> Iterator[Finding]:
     yield scale
     if scale.value:
         yield scores.cap(box, scores.slope(box, CHANNELS))
-    yield from scores.positions(box)
+    yield from positions.positions(box)
 
 
 def _named(
@@ -127,7 +129,7 @@ def _named(
     made = member(says)
     if made is None:
         return [_unnamed("what was found is no composition that is known here")], []
-    sizes = _sized(says.get("sizes") or {}, made)
+    sizes = _sized(says.get("sizes") or {}, made, says.get("rotary_dim", 0))
     told = {**call, "sizes": sizes, "subject_name": name, "seed": seed}
     settings = _settings(fn, made, told)
     inside = _inside(settings, says["dtypes"][0])
@@ -141,15 +143,19 @@ def _named(
     return verdicts, notes
 
 
-def _sized(support: Support, made: Member) -> Support:
-    """The sizes that it takes, of the axes that the spec has: pairs of channels may be an axis."""
+def _sized(support: Support, made: Member, least: int) -> Support:
+    """The sizes that it takes, of the axes that the spec has: pairs of channels may be an axis.
+
+    There are at least as many channels as turn.
+    """
     axes = {axis.name for axis in made.spec.axes}
+    channels = [n for n in reach.EVEN if n >= least]
     if "key_dim" in axes or not {"key_dim", "value_dim"} & support.keys():
-        return support
+        return {**support, "key_dim": channels} if "key_dim" in support else support
     rest = {axis: told for axis, told in support.items() if axis not in ("key_dim", "value_dim")}
     both = {"value_dim": [CHANNELS]} if "value_dim" in support else {}
-    channels = [8, 16, 64] if "value_dim" not in support else [CHANNELS]
-    return rest | {"pair": [n // 2 for n in channels]} | both
+    wide = channels if "value_dim" not in support else [CHANNELS]
+    return rest | {"pair": [n // 2 for n in wide]} | both
 
 
 def _unnamed(said: str) -> Verdict:

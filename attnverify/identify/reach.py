@@ -20,12 +20,14 @@ from attnverify.verdict import Status
 BASE = {
     "batch": 1, "heads": HEADS, "queries": 5, "keys": 5, "key_dim": CHANNELS, "value_dim": CHANNELS,
 }  # fmt: skip
+# Numbers of channels that a check is told where odd ones are refused.
+EVEN = [8, 16, 64]
 # What is tried, and what a check is told where it is refused.
 SHAPES: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "more keys than queries": ({"keys": 9}, {"keys": "queries"}),
     "more queries than keys": ({"queries": 9}, {"keys": "queries"}),
     "values wider than keys": ({"value_dim": 2 * CHANNELS}, {"value_dim": "key_dim"}),
-    "an odd number of channels": ({"key_dim": 5, "value_dim": 5}, {"key_dim": [8, 16, 64]}),
+    "an odd number of channels": ({"key_dim": 5, "value_dim": 5}, {"key_dim": EVEN}),
     "several batch entries": ({"batch": 3}, {"batch": [1]}),
     "one query": ({"queries": 1}, {}),
 }

@@ -1,8 +1,8 @@
-"""Scale, cap, normaliser and positions, read off the weights of a few designed rows."""
+"""Scale, cap and normaliser, read off the weights of a few designed rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import log, sqrt, tanh
 from typing import Any
 
@@ -165,74 +165,3 @@ def _alone(box: Box, told: str) -> Finding:
         said = f"a weight is 1/2 at score 0 whatever the others are, sums are {told}"
         return Finding(name, "sigmoid", said, 5, {"normaliser": "sigmoid"})
     return Finding(name, "", f"each weight stands alone, {alone:.4g} at score 0; sums are {told}")
-
-
-def positions(box: Box) -> Iterator[Finding]:
-    """Biases by distance, which zero queries show, and rotations, which equal vectors show."""
-    yield bias(box)
-    yield rotation(box)
-
-
-def bias(box: Box) -> Finding:
-    """A bias that depends on positions: weights of zero queries that differ along a row."""
-    name = "position bias"
-    try:
-        weights = box.quiet(KEYS, KEYS)[0]
-    except SubjectFault as fault:
-        return Finding(name, "", raised(fault))
-    row = weights[:, -1]
-    seen = (row > 0).all(axis=0)
-    with np.errstate(divide="ignore"):
-        growth = np.diff(np.log(row[:, seen]), axis=1)
-    if growth.size == 0:
-        return Finding(name, "", "a row sees one key")
-    if box.fits(growth, 0.0):
-        return Finding(name, "none", f"with Q = 0 all {int(seen.sum())} seen keys weigh the same")
-    slopes = growth.mean(axis=1)
-    due = np.array([2.0 ** (-8 * (h + 1) / HEADS) for h in range(HEADS)])
-    told = ", ".join(f"{x:.5g}" for x in slopes)
-    if box.fits(growth / slopes[:, None], 1.0) and box.fits(slopes / due, 1.0):
-        said = f"with Q = 0 log weights grow by {told} a key: 2^(-8 h / H)"
-        return Finding(name, "ALiBi, standard slopes", said, says={"bias": "alibi"})
-    return Finding(name, "", f"with Q = 0 log weights of the last row step by {told} in the mean")
-
-
-def rotation(box: Box) -> Finding:
-    """Whether q.k turns with the distance, and which channels turn together (RoPE).
-
-    Channel 0 of all queries and keys is one: its products are cos of the distance.  The channel
-    that it turns into shows with keys that are one there.
-    """
-    name = "rotation"
-    try:
-        same = _products(box, 0, 0)
-    except SubjectFault as fault:
-        return Finding(name, "", raised(fault))
-    if same is None:
-        return Finding(name, "", "weights vanish, or a row sees fewer than three keys")
-    if box.fits(same, 0.0):
-        return Finding(name, "none", "equal queries and keys weigh the same at every distance")
-    partners = []
-    for other in range(1, CHANNELS):
-        read = _products(box, 0, other)
-        if read is not None and not box.fits(read, 0.0):
-            partners.append(other)
-    pairings = {1: "interleaved", CHANNELS // 2: "half"}
-    if len(partners) == 1 and partners[0] in pairings:
-        found = pairings[partners[0]]
-        said = f"a query in channel 0 turns into channel {partners[0]} of {CHANNELS}"
-        return Finding(name, f"RoPE, {found} pairs", said, CHANNELS, {"rope": found})
-    return Finding(name, "", f"scores of equal vectors depend on the distance; channels {partners}")
-
-
-def _products(box: Box, query: int, key: int) -> Array | None:
-    """Differences of log weights along the last row, less those of zero queries; None if unseen."""
-    q, k = (np.zeros((1, HEADS, KEYS, CHANNELS)) for _ in range(2))
-    q[..., query] = 1
-    k[..., key] = 1
-    row, still = box.weights(q, k)[0, 0, -1], box.weights(0 * q, k)[0, 0, -1]
-    seen = (row > 0) & (still > 0)
-    if seen.sum() < 3:
-        return None
-    found: Array = np.diff(np.log(row[seen])) - np.diff(np.log(still[seen]))
-    return found
