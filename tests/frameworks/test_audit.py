@@ -11,6 +11,7 @@ import pytest
 import attnverify as av
 from attnverify.audit import suggested
 from attnverify.errors import ParameterError
+from attnverify.transforms.mutate import mutants
 from attnverify.verdict import Status
 
 pytestmark = pytest.mark.frameworks
@@ -53,24 +54,35 @@ def test_a_check_of_gradients_notices_a_wrong_gradient() -> None:
         av.audit(half, "global", framework="torch")
 
 
-def test_the_inputs_of_onnx_leave_every_sign_bug_alive() -> None:
-    """ONNX's own cases of Attention are drawn by `numpy.random.rand`: no entry is below zero."""
+def test_the_node_cases_of_onnx_leave_every_sign_bug_alive() -> None:
+    """Whichever generated cases are plain attention: no entry of theirs is below zero."""
     pytest.importorskip("onnx")
-    from onnx.reference.ops.op_attention import _compute_attention
+    from tests.frameworks.onnx_cases import NODES, operator, stored
 
-    def case(fn: Fn) -> None:
-        rng = np.random.default_rng(0)
-        q, k, v = (rng.random((2, 3, n, 8)).astype(np.float32) for n in (4, 6, 6))
-        due = _compute_attention(q, k, v, scale=8**-0.5)[0]
-        np.testing.assert_allclose(fn(q, k, v), due, rtol=1e-3, atol=1e-7)
+    plain = []
+    for name, case in NODES.items():
+        (node,) = case.model.graph.node
+        if operator(name) == "Attention" and not node.attribute and len(node.output) == 1:
+            inputs, outputs = (list(arrays.values()) for arrays in stored(name))
+            q, k, *rest = inputs
+            if len(rest) == 1 and q.ndim == 4 and q.shape[1] == k.shape[1]:
+                plain.append((inputs, outputs[0]))
+    plain = [(given, due) for given, due in plain if due.dtype == np.float32]
+    assert plain
 
-    report = av.audit(case, "global")
+    def cases(fn: Fn) -> None:
+        for given, due in plain:
+            np.testing.assert_allclose(fn(*given), due, rtol=1e-3, atol=1e-7)
+
+    report = av.audit(cases, "global")
     alive = {v.name for v in report.verdicts if v.status is Status.REFUTED}
-    assert len([name for name in alive if "sign" in name or "below zero" in name]) == 3
+    bugs = [m for m in mutants(av.load("global")) if m.operator.name.startswith("sign of ")]
+    assert len(bugs) >= 3
+    assert {mutant.sentence for mutant in bugs} <= alive
     missing = suggested(report, "global")
 
     def with_more(fn: Fn) -> None:
-        case(fn)
+        cases(fn)
         missing(fn)
 
     both = av.audit(with_more, "global")
