@@ -22,6 +22,9 @@ OF_ROOT = {
 }
 # The first line of a fenced block says how it is run, which the site need not know.
 FENCE = re.compile(r"^(```\w+) [^\n]*$", re.MULTILINE)
+# Formulas as GitHub shows them: a block between lines of two dollars, or a few signs in a line.
+BLOCK = re.compile(r"^\$\$\n(.*?)\n\$\$$", re.MULTILINE | re.DOTALL)
+SIGNS = re.compile(r"\$(?=\S)([^$\n]+?)(?<=\S)\$")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -33,19 +36,18 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """A page without how its blocks are run, and without links to files that are no pages."""
-    return LINK.sub(_linked, FENCE.sub(r"\1", markdown))
+    """A page without how its blocks are run, and without links to files that are no pages.
+
+    Formulas become MathML, so that a page needs no script from elsewhere.
+    """
+    plain = LINK.sub(_linked, FENCE.sub(r"\1", markdown))
+    shown = BLOCK.sub(lambda found: f"<p>{_formula(found[1])}</p>", plain)
+    return SIGNS.sub(lambda found: _formula(found[1]).replace("block", "inline", 1), shown)
 
 
-def pages() -> Iterator[tuple[str, str]]:
-    """Names and texts of the pages that are made."""
-    for theirs, ours in OF_ROOT.items():
-        yield ours, (ROOT / theirs).read_text(encoding="utf-8").replace("](docs/", "](")
-    names = av.catalog()
-    yield "catalogue/index.md", "\n".join(["# Catalogue\n", *map(_line, names)])
-    for name in names:
-        yield f"catalogue/{name}.md", _spec(av.load(name))
-    yield "reference.md", "\n\n".join(["# Reference", *map(_reference, av.__all__)])
+def _formula(latex: str) -> str:
+    """A formula as MathML that stands on lines of its own."""
+    return str(mathml(" ".join(latex.split()), latex))
 
 
 def _linked(found: re.Match[str]) -> str:
