@@ -50,6 +50,17 @@ def _formula(latex: str) -> str:
     return str(mathml(" ".join(latex.split()), latex))
 
 
+def pages() -> Iterator[tuple[str, str]]:
+    """Names and texts of the pages that are made."""
+    for theirs, ours in OF_ROOT.items():
+        yield ours, (ROOT / theirs).read_text(encoding="utf-8").replace("](docs/", "](")
+    names = av.catalog()
+    yield "catalogue/index.md", "\n".join(["# Catalogue\n", *map(_line, names)])
+    for name in names:
+        yield f"catalogue/{name}.md", _spec(av.load(name))
+    yield "reference.md", "\n\n".join(["# Reference", *map(_reference, av.__all__)])
+
+
 def _linked(found: re.Match[str]) -> str:
     """A link to another page of the root by its name here; to what is no page, its words alone."""
     target = found[1].removeprefix("../")
