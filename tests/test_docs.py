@@ -151,7 +151,11 @@ def test_the_blocks_of_a_page_run(page: Path) -> None:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if any("frameworks" in block.options for block in blocks(page))],
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.name in LONG else ())
+        for page in PAGES
+        if any("frameworks" in block.options for block in blocks(page))
+    ],
     ids=lambda page: page.name,
 )
 def test_the_blocks_that_need_a_framework_run(page: Path) -> None:

@@ -107,6 +107,7 @@ def test_a_view_in_torch_is_told() -> None:
         assert Isolated(call, process).twice(two, two, {}).views == ()
 
 
+@pytest.mark.slow
 def test_compiled_flex_attention_ends_its_process_on_an_empty_sequence() -> None:
     torch = pytest.importorskip("torch")
     sizes = {"batch": 1, "heads": 1, "queries": 0, "keys": 1, "key_dim": 16, "value_dim": 16}
