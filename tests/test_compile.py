@@ -376,7 +376,7 @@ def test_a_wrong_call_is_told_in_words(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"backend": "fortran"}, "'numpy' or 'autograd'"),
+        ({"backend": "fortran"}, "due: numpy, autograd, torch, jax"),
         ({"dtype": "float16"}, "'float64'"),
     ],
 )

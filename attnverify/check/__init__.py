@@ -66,13 +66,12 @@ def check(
     parameters by keyword, under the names that `inputs` maps them to, and `kwargs`. `framework`
     says whose arrays it takes (of "onnx" a model). `layout` is an einops pattern such as "b n (h
     d)"; `outputs` names what it returns, or where it is. `sizes` says which it takes ({"heads": [1,
-    2]}), `types` which inputs have a float type apart, `internal` a narrower type inside wider,
-    `profile` one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan",
-    "uniform"; `poison` what NaN in masked places does: "isolates", "propagates"; `device` where
-    arrays lie; `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows`
-    judges so many of one case of the largest `sizes`. Other keywords choose the member. `isolate`
-    runs it in its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a
-    shard.
+    2]}), `types` which inputs have a float type apart, `internal` a narrower type inside, `profile`
+    one of rounding.PROFILES, `empty_rows` what a row without keys gives: "zeros", "nan", "uniform";
+    `poison` what NaN in masked places does: "isolates", "propagates"; `device` where arrays lie;
+    `packed` which axis lies end to end. Without `backward` no gradient is asked; `rows` judges so
+    many of one case of the largest `sizes`. Other keywords choose the member. `isolate` runs it in
+    its own process, `time_limit` seconds a call, `memory_limit` MiB; `ranks` each with a shard.
 
     Raises SubjectError where the call does not fit the function or no other process could find it,
     ParameterError for a wrong setting, LoadError for a spec, MissingExtraError for a framework.

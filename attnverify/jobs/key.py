@@ -23,11 +23,10 @@ PACKAGES = (
     "mpmath", "networkx", "numpy", "opt_einsum", "platformdirs", "pytest", "rich", "scipy", "sympy",
     "threadpoolctl", "typer", "z3-solver", "python-flint",
 )  # fmt: skip
-# Modules that stand beside `verify` or above it, so that it cannot import them.
-ABOVE = frozenset({
-    "__main__", "cli", "pytest_plugin", "claims", "lattice", "theorems", "testing", "recheck",
-    "flow", "identify", "audit", "check", "ghostwrite", "onnx_tests",
-})  # fmt: skip
+# Modules above what makes a section, verdicts and illustrations, so that it cannot import them.
+ABOVE = frozenset({"__main__", "cli", "pytest_plugin", "claims", "theorems", "testing", "live"})
+# The network that a page shows the flow of gradients beside.
+BESIDE = "elman"
 # The catalogue travels inside a wheel; each of its files counts for its own spec.
 APART = frozenset({"specs", "__pycache__"})
 # What a spec file may import and still be told by its text: these read nothing else.
@@ -95,6 +94,7 @@ def key_of(
     told = {
         "form": FORM, "name": name, "file": file.name,
         "text": hashlib.sha256(text).hexdigest(),
+        "beside": hashlib.sha256(find(BESIDE).read_bytes()).hexdigest(),
         "values": values, "seed": seed, "examples": examples, "house": dict(house()),
     }  # fmt: skip
     # Values come from a command line, where they are JSON or text.
