@@ -315,7 +315,10 @@ def root_mean_square(array: Array, axis: int) -> Array:
     """The root mean square along an axis, scaled first: squares of small numbers would vanish."""
     size = np.max(np.abs(array), axis=axis, keepdims=True, initial=0.0)
     unit = np.where(size > 0, size, 1.0)
-    return np.asarray(np.squeeze(size, axis) * np.sqrt(np.mean(np.square(array / unit), axis=axis)))
+    # Where some run is infinite nothing is known of the mean, and NaN says so.
+    with np.errstate(invalid="ignore"):
+        scaled = np.square(array / unit)
+    return np.asarray(np.squeeze(size, axis) * np.sqrt(np.mean(scaled, axis=axis)))
 
 
 def _smoothed(deviation: Array, near: float | None) -> Array:
